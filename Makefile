@@ -1,0 +1,58 @@
+# demo   a reference server, the suite against it, a verdict and a report
+# test   formatter, linter, type checker and all tests on one interpreter
+# test-all  the tests on every supported interpreter that this machine has
+# fix    let the formatter and the linter mend what they can
+# lock   choose the pinned versions anew
+# mutants  every broken server against the suite, and the kill matrix
+# clean  remove what the above made
+
+SHELL := /bin/bash
+PYTHON ?= $(firstword $(foreach name,python3.11 python3.12 python3.13 python3,$(shell command -v $(name) >/dev/null && $(name) -c 'import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null && echo $(name))))
+VENV ?= .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/installed
+
+.PHONY: demo test test-all check fix lock mutants clean
+
+demo: $(INSTALLED)
+	@$(BIN)/python -m tools.demo
+
+test: check
+	$(BIN)/python -m pytest
+
+check: $(INSTALLED)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+test-all: test
+	@for name in python3.12 python3.13; do \
+	  if $$name -c 'import venv, ensurepip' 2>/dev/null; then \
+	    $(MAKE) --no-print-directory PYTHON=$$name VENV=.venv-$$name only-tests || exit 1; \
+	  else echo "$$name is not here: its tests were not run"; fi; \
+	done
+
+.PHONY: only-tests
+only-tests: $(INSTALLED)
+	$(BIN)/python -m pytest
+
+mutants: $(INSTALLED)
+	$(BIN)/python -m tests.mutants
+
+fix: $(INSTALLED)
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+lock:
+	uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 \
+	  --generate-hashes --upgrade -o requirements.lock
+
+$(INSTALLED): requirements.lock pyproject.toml
+	@test -n "$(PYTHON)" || { echo "Python 3.11, 3.12 or 3.13 is needed (with venv); none was found" >&2; exit 2; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install --quiet --no-deps --editable .
+	@touch $(INSTALLED)
+
+clean:
+	rm -rf .venv .venv-* .mypy_cache .ruff_cache .hypothesis build *.egg-info reports/conformance reports/mutants

@@ -1,0 +1,131 @@
+"""A finished job's log, read in every way there is: whole, from every cursor, by pages, by parts."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+from streamgauge.lab import Job, Lab
+from streamgauge.verdict import Unable
+
+from .shapes import LONG_LOG
+
+AT_ONCE = 12
+"""Streams of the every-cursor sweep that are open together."""
+CURSORS_MAX = 400
+PAGE_LIMITS = (1, 7, 100, 1000)
+PAGES_MAX = 60
+NATURAL_END_S = 90.0
+
+
+async def log(lab: Lab) -> None:
+    """Finish a job, then read it back from everywhere."""
+    job = await _finished_job(lab)
+    await asyncio.gather(
+        lab.read(job, "replay 1"),
+        lab.read(job, "replay 2"),
+        lab.read(job, "replay empty header", cursor=""),
+        lab.snapshot(job, "snapshot 1"),
+    )
+    ids = _ids(lab, "replay 1")
+    if not ids:
+        raise Unable("a replay of the finished job shows no event with an id")
+    lab.facts["job"] = job.job_id
+    await asyncio.gather(
+        _every_cursor(lab, job, ids),
+        _pages(lab, job),
+        _edges(lab, job, ids),
+        *(_on_instance(lab, job, n) for n in range(len(lab.shared.instances))),
+    )
+
+
+async def _finished_job(lab: Lab) -> Job:
+    if lab.shared.shaped:
+        job = await lab.start("start", LONG_LOG)
+        reader = lab.stream(job, "reader", bound_s=40.0)
+        await reader.until(lab.ended, 35.0)
+        return job
+    job, reader = lab.natural()
+    lab.expect("the natural end of the target's own job", min(NATURAL_END_S, lab.left_s()))
+    await reader.until(lab.ended, min(NATURAL_END_S, max(1.0, lab.left_s() - 25.0)))
+    if not lab.ended(reader) and lab.shared.has("cancel"):
+        await lab.cancel(job, "cancel to end it")
+        await reader.until(lab.ended, 10.0)
+    if not lab.ended(reader):
+        raise Unable(f"the target's own job did not end within {NATURAL_END_S:.0f} s")
+    return job
+
+
+def _ids(lab: Lab, label: str) -> list[str]:
+    recording = lab.recorded(label)
+    return [b.own_id for b in recording.blocks if lab.is_log(b) and b.own_id]
+
+
+async def _every_cursor(lab: Lab, job: Job, ids: Sequence[str]) -> None:
+    """Resume after every event, on the stream and by polling."""
+    some = ids if len(ids) <= CURSORS_MAX else ids[:: len(ids) // CURSORS_MAX + 1]
+    limit = asyncio.Semaphore(AT_ONCE)
+
+    async def resume(k: str) -> None:
+        async with limit:
+            await lab.read(job, f"suffix {k}", cursor=k, bulk=True, bound_s=20.0)
+
+    async def poll(k: str) -> None:
+        async with limit:
+            await lab.poll(job, f"after {k}", after=k, limit=1000)
+
+    await asyncio.gather(*map(resume, some[:-1]), *map(poll, some))
+
+
+async def _pages(lab: Lab, job: Job) -> None:
+    """The whole log by polling, in pages of several sizes."""
+    for limit in PAGE_LIMITS:
+        after: str | None = None
+        for number in range(PAGES_MAX):
+            page = await lab.poll(job, f"page {limit}/{number}", after=after, limit=limit)
+            body = page.json
+            if page.status != 200 or not isinstance(body, dict):
+                break
+            after = str(body.get("cursor"))
+            if not body.get("has_more"):
+                break
+
+
+async def _edges(lab: Lab, job: Job, ids: Sequence[str]) -> None:
+    """The terminal cursor, the query cursor, limits out of bounds, revalidation."""
+    last, middle = ids[-1], ids[len(ids) // 2]
+    escaped = "".join(f"%{octet:02X}" for octet in middle.encode())
+    name = lab.profile.api.cursor_query
+    first = lab.recorded("snapshot 1")
+    etag = first.header("etag")
+    await asyncio.gather(
+        lab.read(job, "terminal cursor", cursor=last, bound_s=8.0),
+        lab.read(job, "terminal cursor again", cursor=last, bound_s=8.0),
+        lab.read(job, "query cursor", query=f"{name}={middle}", info={"query": middle}),
+        lab.read(job, "query escaped", query=f"{name}={escaped}", info={"query": middle}),
+        lab.poll(job, "poll whole"),
+        lab.poll(job, "poll at the end", after=last),
+        lab.poll(job, "poll at the end again", after=last),
+        lab.snapshot(job, "snapshot 2"),
+        *(
+            lab.ask(
+                "GET",
+                f"{job.events}?limit={value}",
+                label=f"limit {value}",
+                info={"job": job.job_id},
+            )
+            for value in ("0", "1001", "-1", "x", "1.5")
+        ),
+        *(
+            [lab.snapshot(job, "snapshot 304", headers=[("If-None-Match", etag)])]
+            if etag and first.status == 200
+            else []
+        ),
+    )
+
+
+async def _on_instance(lab: Lab, job: Job, number: int) -> None:
+    """The same log as another instance of the deployment shows it."""
+    client = lab.shared.instances[number]
+    path = lab.profile.api.stream.replace("{job_id}", job.job_id)
+    await lab.on(client, path, label=f"instance {number + 2}", job=job)

@@ -1,0 +1,175 @@
+"""The first look: is there a target, can its jobs be shaped, which optional parts does it have."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+
+from streamgauge.collect import Unreachable
+from streamgauge.lab import Job, Lab, outcome
+from streamgauge.recording import End, Recording
+
+from .shapes import PROBE_EVENTS, PROBE_TEXT, script
+
+SHAPED_WITHIN_S = 6.0
+FIRST_EVENT_WITHIN_S = 15.0
+QUIET_S = 2.5
+HELD_S = 1.0
+PARTS = ("shape", "cancel", "wait_for_subscriber", "idempotency", "long_poll", "validators")
+
+
+async def probe(lab: Lab) -> None:
+    """Start a job as a script would, see whether the script was followed, then look for parts."""
+    lab.expect("a first answer of the target", 15.0)
+    shared = lab.shared
+    job = await _start_shaped(lab)
+    if job is not None:
+        shared.shaped = await _followed(lab, job)
+    if shared.shaped:
+        shared.found["shape"] = ""
+    else:
+        shared.found.setdefault("shape", "a start with `pipeline` is accepted, but not followed")
+        job = await _natural(lab, job)
+    if job is None:
+        for part in PARTS:
+            shared.found.setdefault(part, "no job could be started")
+        return
+    await asyncio.gather(_look_for_keys(lab), _look_for_waiting(lab), _look_for_views(lab, job))
+
+
+async def _start_shaped(lab: Lab) -> Job | None:
+    shape = script(PROBE_EVENTS, payload=PROBE_TEXT)
+    if lab.profile.capabilities.shape is False:
+        lab.shared.found["shape"] = "the profile says shape = false"
+        return None
+    answer = await lab.post_start("start shaped", shape, client_id=str(uuid.uuid4()))
+    if not answer.answered:
+        raise Unreachable(unreachable(lab.client.base_url, answer))
+    if not 200 <= (answer.status or 0) < 300:
+        lab.shared.found["shape"] = f"a start with `pipeline` answers {answer.status}"
+    return lab.job_of(answer)
+
+
+async def _followed(lab: Lab, job: Job) -> bool:
+    """Whether the job emitted what the script asked for: this many events, this text."""
+    live = lab.stream(job, "shaped reader", bound_s=3600.0)
+    lab.shared.natural_reader = live
+
+    def settled(_: object) -> bool:
+        return lab.ended(live) or (lab.seen(PROBE_EVENTS + 1)(live))
+
+    await live.until(settled, SHAPED_WITHIN_S if _echoes(live.blocks) else 2.0)
+    if _echoes(live.blocks) and not lab.ended(live):
+        await live.until(settled, SHAPED_WITHIN_S)
+    return (
+        lab.ended(live)
+        and sum(map(lab.is_log, live.blocks)) == PROBE_EVENTS
+        and _echoes(live.blocks)
+    )
+
+
+def _echoes(blocks: object) -> bool:
+    return any(
+        "streamgauge looks whether" in block.event.data
+        for block in list(blocks)  # type: ignore[call-overload]
+        if block.event is not None
+    )
+
+
+async def _natural(lab: Lab, job: Job | None) -> Job | None:
+    """A job that runs as the target's own jobs do, read from its first moment."""
+    shared = lab.shared
+    if job is None:
+        answer = await lab.post_start("start plain", client_id=str(uuid.uuid4()))
+        if not answer.answered:
+            raise Unreachable(unreachable(lab.client.base_url, answer))
+        job = lab.job_of(answer)
+        if job is None:
+            return None
+        shared.natural_reader = lab.stream(job, "natural reader", bound_s=3600.0)
+    shared.natural = job
+    if shared.natural_reader is not None:
+        await shared.natural_reader.until(lab.seen(1), FIRST_EVENT_WITHIN_S)
+    return job
+
+
+async def _look_for_keys(lab: Lab) -> None:
+    """Idempotency and cancel, on a job of their own."""
+    found = lab.shared.found
+    client, key = str(uuid.uuid4()), str(uuid.uuid4())
+    shape = script(12, 100) if lab.shared.shaped else None
+    first = await lab.post_start("key first", shape, client_id=client, key=key)
+    again = await lab.post_start("key again", shape, client_id=client, key=key)
+    job, twin = lab.job_of(first), lab.job_of(again)
+    if job is None:
+        found["idempotency"] = f"a start with Idempotency-Key: {outcome(first)}"
+        found["cancel"] = "no job could be started to cancel it"
+        return
+    same = twin is not None and twin.job_id == job.job_id
+    found["idempotency"] = "" if same else "the same Idempotency-Key made two jobs"
+    answer = await lab.cancel(job, "cancel")
+    accepted = answer.status is not None and 200 <= answer.status < 300
+    found["cancel"] = "" if accepted else f"POST {lab.profile.api.cancel}: {outcome(answer)}"
+    if accepted and twin is not None and not same:
+        await lab.cancel(twin, "cancel twin")
+
+
+async def _look_for_waiting(lab: Lab) -> None:
+    """Does a job wait for its first subscriber? Asked of the snapshot, which is no subscriber."""
+    found = lab.shared.found
+    if not lab.shared.shaped:
+        found["wait_for_subscriber"] = "not looked for: this target's jobs cannot be shaped"
+        found["long_poll"] = "not looked for: this target's jobs cannot be shaped"
+        return
+    await asyncio.gather(_look_for_subscriber_wait(lab), _look_for_long_poll(lab))
+
+
+async def _look_for_subscriber_wait(lab: Lab) -> None:
+    found = lab.shared.found
+    answer = await lab.post_start("waiting", script(6, 50), client_id=str(uuid.uuid4()), wait=True)
+    job = lab.job_of(answer)
+    if job is None:
+        found["wait_for_subscriber"] = f"a start with wait_for_subscriber: {outcome(answer)}"
+        return
+    await asyncio.sleep(HELD_S)
+    emitted = _head(await lab.snapshot(job, "waiting snapshot"))
+    found["wait_for_subscriber"] = (
+        f"the job emitted {emitted} events without a subscriber" if emitted else ""
+    )
+
+
+async def _look_for_long_poll(lab: Lab) -> None:
+    found = lab.shared.found
+    job = await lab.start("pausing", script(6, 0, pauses=[[3, int(QUIET_S * 1000)]]))
+    live = lab.stream(job, "pausing reader", bound_s=QUIET_S + 10.0)
+    await live.until(lab.seen(3), 5.0)
+    began = lab.now()
+    page = await lab.poll(job, "held poll", after=lab.newest(live) or "0", wait=HELD_S)
+    held = lab.now() - began
+    if page.status != 200:
+        found["long_poll"] = f"polling with wait: {outcome(page)}"
+    else:
+        found["long_poll"] = "" if held > HELD_S * 0.8 else f"wait=1 answered after {held:.2f} s"
+
+
+async def _look_for_views(lab: Lab, job: Job) -> None:
+    snapshot = await lab.snapshot(job, "snapshot")
+    lab.shared.found["validators"] = "" if snapshot.header("etag") else "snapshots carry no ETag"
+
+
+def _head(snapshot: Recording) -> int:
+    body = snapshot.json
+    events = body.get("events") if isinstance(body, dict) else None
+    return len(events) if isinstance(events, list) else 0
+
+
+def unreachable(base_url: str, answer: Recording) -> str:
+    """One line for the user: what was wrong with the address."""
+    said = answer.error
+    if "CERTIFICATE_VERIFY_FAILED" in said.upper() or "certificate" in said.lower():
+        return f"{base_url}: the TLS certificate is not valid for this address ({said})"
+    if answer.end is End.REFUSED:
+        return f"{base_url}: no connection ({said})"
+    if answer.end is End.TIMEOUT:
+        return f"{base_url}: accepts connections but did not answer a start within 10 s"
+    return f"{base_url}: does not speak HTTP there ({said or answer.end.value})"

@@ -1,0 +1,1 @@
+"""The views: each reads what it needs from the request, asks the domain, and shapes the answer."""

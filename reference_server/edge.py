@@ -1,0 +1,254 @@
+"""The one module that knows Hypercorn's insides.
+
+Four things cannot be done through ASGI, and a server that streams for minutes needs them all:
+cutting a reader that accepts nothing (a generator parked in `send` cannot time out), ending a half-
+sent answer visibly on HTTP/2, keeping what is buffered for an HTTP/2 stream bounded, and
+putting a problem document into the answer to a body whose framing turns out to be broken.
+Hypercorn's `send` is a bound method of the stream, which leads to protocol, server and transport.
+Everything that is used on the way is checked at start by `check_hypercorn`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Any, Final
+from weakref import WeakSet
+
+import h2.errors
+import h2.exceptions
+import h11
+from hypercorn.asyncio.tcp_server import TCPServer
+from hypercorn.protocol.h2 import H2Protocol, StreamBuffer
+from hypercorn.protocol.h11 import H11Protocol
+from hypercorn.protocol.http_stream import HTTPStream
+
+
+Scope = dict[str, Any]
+Message = dict[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+AsgiApp = Callable[[Scope, Receive, Send], Awaitable[None]]
+#: Gives headers and body of the answer to a request that broke off with this status.
+ErrorAnswer = Callable[[Scope, int], tuple[list[tuple[bytes, bytes]], bytes]]
+
+BUFFER_HIGH_BYTES: Final = 65_536
+BUFFER_LOW_BYTES: Final = 16_384
+#: The watchdog looks this often within the time that a reader may stall.
+_CHECKS_PER_STALL: Final = 8
+_CHECK_INTERVAL_MAX_S: Final = 1.0
+_LOG: Final = logging.getLogger(__name__)
+
+#: What is reached for, by the class that has to have it.
+_REQUIRED: Final[tuple[tuple[type, tuple[str, ...]], ...]] = (
+    (HTTPStream, ("app_send",)),
+    (H11Protocol, ("stream_send", "_send_error_response", "_send_h11_event")),
+    (H2Protocol, ("stream_send", "_close_stream", "_window_updated", "_flush")),
+    (TCPServer, ("protocol_send",)),
+    (StreamBuffer, ("push", "pop", "close", "drain")),
+)
+
+
+class UnsupportedHypercorn(Exception):
+    """The installed Hypercorn is not built as this module expects."""
+
+
+def check_hypercorn() -> None:
+    """Raise UnsupportedHypercorn, naming what is missing, before the first request finds out."""
+    missing = [
+        f"{owner.__name__}.{name}"
+        for owner, names in _REQUIRED
+        for name in names
+        if not hasattr(owner, name)
+    ]
+    if missing:
+        raise UnsupportedHypercorn(
+            f"expected Hypercorn 0.18, the installed one lacks {', '.join(missing)}"
+        )
+
+
+class BoundedStreamBuffer(StreamBuffer):
+    """An HTTP/2 stream's unsent bytes, with a bound that holds.
+
+    Hypercorn's own buffer lets its writer go on as soon as less than a frame was taken out of it,
+    and taking nothing, because the peer's window is shut, counts. A reader that never reads would
+    so let the buffer grow for as long as the job runs.
+    """
+
+    async def push(self, data: bytes) -> None:
+        if len(self.buffer) + len(data) >= BUFFER_HIGH_BYTES:
+            await self._paused.clear()
+        await super().push(data)
+
+    async def pop(self, max_length: int) -> bytes:
+        length = min(len(self.buffer), max_length)
+        data = bytes(self.buffer[:length])
+        del self.buffer[:length]
+        if len(self.buffer) <= BUFFER_LOW_BYTES:
+            await self._paused.set()
+        if not self.buffer:
+            await self._is_empty.set()
+        return data
+
+
+class Connection:
+    """One request's hold on the connection that it came by."""
+
+    __slots__ = (
+        "_buffered_bytes",
+        "_finished",
+        "_http",
+        "_protocol",
+        "_scope",
+        "_started",
+        "_tcp",
+        "_writing_since_s",
+    )
+
+    def __init__(self, scope: Scope, send: Send) -> None:
+        self._scope = scope
+        self._http: HTTPStream = send.__self__  # type: ignore[attr-defined]
+        self._protocol: H11Protocol | H2Protocol = self._http.send.__self__
+        self._tcp: TCPServer = self._protocol.send.__self__
+        self._started = False
+        self._finished = False
+        self._writing_since_s: float | None = None
+        self._buffered_bytes = 0
+        if isinstance(self._protocol, H2Protocol):
+            buffers = self._protocol.stream_buffers
+            if self._http.stream_id in buffers:
+                event_class = self._protocol.context.event_class
+                buffers[self._http.stream_id] = BoundedStreamBuffer(event_class)
+
+    @property
+    def server(self) -> TCPServer:
+        return self._tcp
+
+    async def send(self, message: Message) -> None:
+        """Hand a message to Hypercorn, noting how long that takes."""
+        self._writing_since_s = asyncio.get_running_loop().time()
+        self._buffered_bytes = self.buffered_bytes()
+        try:
+            await self._http.app_send(message)  # type: ignore[arg-type]
+        finally:
+            self._writing_since_s = None
+        self._started = True
+        if message["type"] == "http.response.body" and not message.get("more_body", False):
+            self._finished = True
+
+    def buffered_bytes(self) -> int:
+        """Bytes that the peer has not taken yet."""
+        if isinstance(self._protocol, H2Protocol):
+            stream_buffer = self._protocol.stream_buffers.get(self._http.stream_id)
+            return 0 if stream_buffer is None else len(stream_buffer.buffer)
+        return self._tcp.writer.transport.get_write_buffer_size()
+
+    def stalled_for_s(self, now_s: float) -> float:
+        """How long a write has been waiting without the peer taking a single byte."""
+        if self._writing_since_s is None:
+            return 0.0
+        buffered = self.buffered_bytes()
+        if buffered != self._buffered_bytes:
+            self._buffered_bytes = buffered
+            self._writing_since_s = now_s
+        return now_s - self._writing_since_s
+
+    async def cut(self) -> None:
+        """End the exchange at once, visibly: reset the HTTP/2 stream, or abort the connection."""
+        if not isinstance(self._protocol, H2Protocol):
+            self._tcp.writer.transport.abort()
+            return
+        stream_id = self._http.stream_id
+        try:
+            self._protocol.connection.reset_stream(
+                stream_id, error_code=h2.errors.ErrorCodes.CANCEL
+            )
+        except h2.exceptions.ProtocolError:
+            return  # it is closed already
+        await self._protocol._close_stream(stream_id)
+        await self._protocol._window_updated(stream_id)
+        await self._protocol._flush()
+
+    async def cut_if_unfinished(self) -> None:
+        """What an application left half-sent must not look as if it were still to come."""
+        if self._started and not self._finished and not self._http.closed:
+            await self.cut()
+
+    def answer_errors_with(self, answer: ErrorAnswer) -> None:
+        """Replace the empty answer to broken HTTP/1.1 framing of this request's body."""
+        protocol = self._protocol
+        if not isinstance(protocol, H11Protocol):
+            return
+        scope = self._scope
+
+        async def send_error_response(status: int) -> None:
+            headers, body = answer(scope, status)
+            headers += protocol.config.response_headers("h11")
+            await protocol._send_h11_event(h11.Response(status_code=status, headers=headers))
+            await protocol._send_h11_event(h11.Data(data=body))
+            await protocol._send_h11_event(h11.EndOfMessage())
+
+        protocol._send_error_response = send_error_response  # type: ignore[assignment, method-assign]
+
+
+class Edge:
+    """The outermost ASGI layer: knows every live request and every connection that had one."""
+
+    def __init__(
+        self,
+        app: AsgiApp,
+        *,
+        stalled_reader_s: float,
+        error_answer: ErrorAnswer,
+        on_cut: Callable[[], None],
+    ) -> None:
+        self._app = app
+        self._stalled_reader_s = stalled_reader_s
+        self._error_answer = error_answer
+        self._on_cut = on_cut
+        self._live: set[Connection] = set()
+        self._servers: WeakSet[TCPServer] = WeakSet()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        connection = Connection(scope, send)
+        connection.answer_errors_with(self._error_answer)
+        self._servers.add(connection.server)
+        self._live.add(connection)
+        try:
+            await self._app(scope, receive, connection.send)
+        finally:
+            self._live.discard(connection)
+            await connection.cut_if_unfinished()
+
+    @property
+    def live(self) -> int:
+        """Requests that are being answered."""
+        return len(self._live)
+
+    async def watch(self) -> None:
+        """Cut every reader that has taken no byte for too long. Runs until it is cancelled."""
+        interval_s = min(self._stalled_reader_s / _CHECKS_PER_STALL, _CHECK_INTERVAL_MAX_S)
+        loop = asyncio.get_running_loop()
+        while True:
+            await asyncio.sleep(interval_s)
+            now_s = loop.time()
+            await self._cut_all(
+                connection
+                for connection in tuple(self._live)
+                if connection.stalled_for_s(now_s) >= self._stalled_reader_s
+            )
+
+    def abort_all(self) -> None:
+        """Drop every connection that ever carried a request and is still there."""
+        for server in tuple(self._servers):
+            server.writer.transport.abort()
+
+    async def _cut_all(self, connections: Iterable[Connection]) -> None:
+        for connection in connections:
+            _LOG.info("stalled reader cut", extra={"after_s": self._stalled_reader_s})
+            self._on_cut()
+            await connection.cut()

@@ -1,0 +1,231 @@
+"""What a check is: a catalogue id, the scenarios it looks at, and a function that judges them.
+
+`@check` turns such a function into a pytest test. All that decides between the target's fault, the
+suite's fault and "could not test" stands in `judge`, so that no check can mix them up.
+"""
+
+from __future__ import annotations
+
+import inspect
+import time
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from .catalogue import Requirement, catalogue
+from .collect import Evidence
+from .lab import CUT_SHORT
+from .profile import Profile
+from .recording import Bundle, Recording
+from .reproduce import curl
+from .results import CheckResult, Exhibit, Verdict
+from .results import Evidence as Counted
+from .sse import Block
+from .verdict import Broken, Found, Inapplicable, NotRun, Unable
+
+RUN_FIXTURE = "streamgauge_run"
+
+
+@dataclass(slots=True)
+class Run:
+    """What a check may look at: the profile, what was found out, and its scenarios' bundles."""
+
+    target: str
+    profile: Profile
+    evidence: Evidence
+    strict: bool = False
+    _proven: bool | None = None
+
+    @property
+    def shaped(self) -> bool:
+        return self.evidence.shaped
+
+    @property
+    def long(self) -> bool:
+        return self.evidence.long
+
+    def bundle(self, name: str) -> Bundle:
+        """What a scenario saw.
+
+        Raises:
+            Unable: the scenario did not take place.
+        """
+        bundle = self.evidence.bundles.get(name)
+        if bundle is None:
+            raise Unable(self.evidence.stopped or f"the scenario {name!r} did not take place")
+        if bundle.broken:
+            raise RuntimeError(bundle.broken)
+        return bundle
+
+    def need(self, scenario: str, label: str) -> Recording:
+        """One recording of a scenario that a judgement cannot do without."""
+        bundle = self.bundle(scenario)
+        recording = bundle.get(label)
+        if recording is None:
+            raise Unable(bundle.unable or f"nothing was recorded as {label!r} ({scenario})")
+        return recording
+
+    def recordings(self) -> list[Recording]:
+        """All that the run recorded."""
+        return [r for bundle in self.evidence.bundles.values() for r in bundle.recordings]
+
+    def require_part(self, part: str) -> None:
+        """Stop here where an optional part is declared absent, is missing, or was not found.
+
+        Raises:
+            Inapplicable: the profile says false, or auto and it was not found.
+            Broken: the profile says true and it was not found.
+        """
+        declared = getattr(self.profile.capabilities, part)
+        seen = self.evidence.found.get(part, "")
+        if declared is False:
+            raise Inapplicable(f"the profile {self.profile.name!r} says {part} = false")
+        if seen and declared is True:
+            raise Broken(f"the profile {self.profile.name!r} declares {part} = true, but {seen}")
+        if seen:
+            raise Inapplicable(f"the target has no {part.replace('_', ' ')}: {seen}")
+
+    @property
+    def proven(self) -> bool:
+        """Whether an accepted start has yielded a stream with an event of its job."""
+        if self._proven is None:
+            self._proven = any(
+                recording.is_stream
+                and bundle.start_of(recording) is not None
+                and any(self.is_log(block) for block in recording.blocks)
+                for bundle in self.evidence.bundles.values()
+                for recording in bundle.recordings
+            )
+        return self._proven
+
+    def is_log(self, block: Block) -> bool:
+        """Whether a block dispatches an event of a job's log (not a control event)."""
+        return block.event is not None and block.event.type not in self.profile.control_events
+
+
+Judgement = Callable[[Run], Found]
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One requirement's judgement."""
+
+    requirement: Requirement
+    scenarios: tuple[str, ...]
+    part: str
+    function: Judgement
+
+
+def check(identifier: str, *scenarios: str, part: str = "") -> Callable[[Judgement], Any]:
+    """Make a judgement the pytest test of a catalogue id.
+
+    Args:
+        identifier: the catalogue id.
+        scenarios: names of the scenarios whose bundles it looks at; only these are played.
+        part: the optional part of the protocol that the rule belongs to.
+    """
+    requirement = catalogue()[identifier]
+
+    def decorate(function: Judgement) -> Any:
+        definition = Check(requirement, ("probe", *scenarios), part, function)
+
+        def test(**fixtures: Any) -> None:
+            fixtures[RUN_FIXTURE](definition)
+
+        test.__name__ = function.__name__
+        test.__doc__ = function.__doc__
+        test.__module__ = function.__module__
+        parameter = inspect.Parameter(RUN_FIXTURE, inspect.Parameter.KEYWORD_ONLY)
+        test.__signature__ = inspect.Signature([parameter])  # type: ignore[attr-defined]
+        test.check = definition  # type: ignore[attr-defined]
+        return test
+
+    return decorate
+
+
+def judge(definition: Check, run: Run) -> CheckResult:
+    """Judge one check: every way in which it can end has its own verdict."""
+    began = time.perf_counter()
+    verdict, message, counted = Verdict.ERROR, "", Counted(0, "observations")
+    exhibits: tuple[Exhibit, ...] = ()
+    shown: Recording | None = None
+    try:
+        found = _run_function(definition, run)
+        verdict, message = Verdict.PASS, found.message
+        counted, shown = Counted(found.count, found.what), found.shown
+        if found.count <= 0:
+            raise Unable(f"nothing to judge: no {found.what}")
+    except Broken as broken:
+        verdict, message = _fault(definition, run), str(broken)
+        exhibits = broken.exhibits
+        counted = Counted(broken.count, broken.what)
+        if excuse := _excuse(definition, run):
+            verdict, message = Verdict.COULD_NOT_TEST, f"{excuse}; until then: {message}"
+    except Unable as reason:
+        verdict, message = Verdict.COULD_NOT_TEST, str(reason)
+    except Inapplicable as reason:
+        verdict, message = Verdict.NOT_APPLICABLE, str(reason)
+    except NotRun as reason:
+        verdict, message = Verdict.NOT_RUN, str(reason)
+    except Exception:
+        verdict, message = Verdict.ERROR, traceback.format_exc(limit=-4)
+    if verdict in (Verdict.PASS, Verdict.NOT_APPLICABLE) and not run.proven:
+        verdict = Verdict.COULD_NOT_TEST
+        message = run.evidence.stopped or (
+            "no accepted start has yielded a stream with an event of its job, so nothing is proven"
+        )
+    return CheckResult(
+        requirement=definition.requirement,
+        verdict=verdict,
+        message=message,
+        evidence=counted,
+        reproduce=_reproduce(definition, run, exhibits, shown),
+        exhibits=exhibits,
+        duration_s=time.perf_counter() - began,
+    )
+
+
+def _run_function(definition: Check, run: Run) -> Found:
+    if "J" in definition.requirement.needs and run.profile.capabilities.shape is True:
+        run.require_part("shape")
+    if definition.part:
+        run.require_part(definition.part)
+    return definition.function(run)
+
+
+def _fault(definition: Check, run: Run) -> Verdict:
+    """A broken MUST fails, a broken SHOULD warns, unless the profile declares the part."""
+    declared = definition.part and getattr(run.profile.capabilities, definition.part) is True
+    return Verdict.FAIL if definition.requirement.is_must or declared else Verdict.WARN
+
+
+def _excuse(definition: Check, run: Run) -> str:
+    """Why a seeming fault cannot be held against the target: its evidence was cut off."""
+    for name in definition.scenarios:
+        bundle = run.evidence.bundles.get(name)
+        if bundle is None:
+            continue
+        if bundle.unable.startswith(CUT_SHORT):
+            return bundle.unable
+        gone = run.evidence.vanished_at
+        if gone is not None and bundle.finished_at > gone:
+            return run.evidence.stopped
+    return ""
+
+
+def _reproduce(
+    definition: Check, run: Run, exhibits: tuple[Exhibit, ...], shown: Recording | None
+) -> str:
+    recording = exhibits[0].recording if exhibits else shown
+    bundles = [run.evidence.bundles.get(name) for name in reversed(definition.scenarios)]
+    if recording is None:
+        recording = next(
+            (b.recordings[-1] for b in bundles if b is not None and b.recordings), None
+        )
+    if recording is None:
+        return ""
+    start = next(
+        (s for b in bundles if b is not None and (s := b.start_of(recording)) is not None), None
+    )
+    return curl(recording, fresh_job=start)

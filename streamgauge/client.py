@@ -1,0 +1,318 @@
+"""The client that talks to the target and records every byte with its time of arrival.
+
+httpx carries the requests; nothing of it reaches a judgement. Redirects are not followed (no
+request goes to an address that the user did not name), proxies of the environment are not used for
+loopback targets, and every read has a bound on the wall clock.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ipaddress
+import ssl
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from typing import Any
+from urllib.parse import urljoin, urlsplit
+
+import httpx
+
+from .clock import RunClock
+from .recording import End, PackedReads, Read, Recording, Request
+from .sse import Block, Parser
+
+Headers = Iterable[tuple[str, str]]
+
+CONNECT_S = 10.0
+"""A TCP and TLS handshake that takes longer is no connection."""
+ANSWER_S = 10.0
+"""Default bound on an exchange that should answer at once."""
+ANSWER_BYTES_MAX = 128 * 1024 * 1024
+"""No answer is read beyond this."""
+REDACTED = "[redacted]"
+_ALWAYS_SECRET = frozenset({"authorization", "cookie", "set-cookie", "proxy-authorization"})
+
+
+class Client:
+    """One target's address, the headers that go with every request, and the run's clock."""
+
+    def __init__(self, base_url: str, clock: RunClock, headers: Headers = ()) -> None:
+        self.base_url = base_url.rstrip("/")
+        self.clock = clock
+        self.extra_headers = tuple(headers)
+        context = ssl.create_default_context()
+        limits = httpx.Limits(max_connections=None, max_keepalive_connections=0)
+        timeout = httpx.Timeout(None, connect=CONNECT_S)
+        # A fresh connection for each exchange: a kept one that the target closes at the wrong
+        # moment would look like a fault of the target.
+        self._http = httpx.AsyncClient(
+            verify=context,
+            limits=limits,
+            timeout=timeout,
+            trust_env=not is_loopback(base_url),
+            follow_redirects=False,
+        )
+        self._http.headers.clear()
+
+    async def aclose(self) -> None:
+        await self._http.aclose()
+
+    def url(self, path: str) -> str:
+        """Absolute URL of a path of the API; a whole URL (from `resolve`) is left as it is."""
+        if not path.startswith("/"):
+            return path
+        parts = urlsplit(self.base_url)
+        return f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/')}{path}"
+
+    def resolve(self, reference: str) -> str:
+        """Absolute URL of a reference that the target answered (RFC 3986).
+
+        Whatever host the target names, only the one that the user named is ever asked.
+        """
+        base = urlsplit(self.base_url)
+        parts = urlsplit(urljoin(self.base_url + "/", reference))
+        query = f"?{parts.query}" if parts.query else ""
+        return f"{base.scheme}://{base.netloc}{parts.path}{query}"
+
+    async def ask(
+        self,
+        method: str,
+        path: str,
+        *,
+        label: str,
+        headers: Headers = (),
+        body: bytes | None = None,
+        bound_s: float = ANSWER_S,
+        info: Mapping[str, Any] | None = None,
+    ) -> Recording:
+        """Make one exchange and read its answer to the end, for at most `bound_s`."""
+        live = self.open(
+            path, method=method, label=label, headers=headers, body=body, bound_s=bound_s, info=info
+        )
+        return await live.finish()
+
+    def open(
+        self,
+        path: str,
+        *,
+        label: str,
+        method: str = "GET",
+        headers: Headers = (),
+        body: bytes | None = None,
+        bound_s: float,
+        info: Mapping[str, Any] | None = None,
+        bulk: bool = False,
+    ) -> LiveExchange:
+        """Begin an exchange in the background; it ends by itself within `bound_s`.
+
+        `bulk`: one of hundreds alike; it is not parsed as it comes, and its record is packed.
+        """
+        own = tuple(headers)
+        named = {name.lower() for name, _ in own}
+        sent = [*own, *((n, v) for n, v in self.extra_headers if n.lower() not in named)]
+        if "accept-encoding" not in named:
+            sent.append(("Accept-Encoding", "identity"))
+        if "user-agent" not in named:
+            sent.append(("User-Agent", "streamgauge"))
+        request = Request(
+            method,
+            self.url(path),
+            tuple(self._shown(name, value) for name, value in sent),
+            body or b"",
+        )
+        built = self._http.build_request(
+            method,
+            request.url,
+            headers=[(name.encode("ascii"), value.encode("latin-1")) for name, value in sent],
+            content=body,
+        )
+        return LiveExchange(
+            self._http, self.clock, built, request, label, bound_s, dict(info or {}), bulk
+        )
+
+    def _shown(self, name: str, value: str) -> tuple[str, str]:
+        secret = name.lower() in _ALWAYS_SECRET or (name, value) in self.extra_headers
+        return name, REDACTED if secret else value
+
+
+class LiveExchange:
+    """An exchange under way: what has come so far, and ways to wait for more."""
+
+    def __init__(
+        self,
+        http: httpx.AsyncClient,
+        clock: RunClock,
+        built: httpx.Request,
+        request: Request,
+        label: str,
+        bound_s: float,
+        info: dict[str, Any],
+        bulk: bool,
+    ) -> None:
+        self.label = label
+        self.request = request
+        self.info = info
+        self.sent_at = clock.now()
+        self.status: int | None = None
+        self.headers: tuple[tuple[str, str], ...] = ()
+        self.head_at: float | None = None
+        self.reads: list[Read] = []
+        self.blocks: list[Block] = []
+        self.end: End | None = None
+        self.ended_at = 0.0
+        self.error = ""
+        self._version = ""
+        self._parser: Parser | None = None
+        self._size = 0
+        self._bulk = bulk
+        self._final: Recording | None = None
+        self._clock = clock
+        self._news = asyncio.Event()
+        self._task = asyncio.create_task(self._run(http, built, bound_s))
+
+    # -- what others may ask --------------------------------------------------------------------
+
+    async def until(self, seen: Callable[[LiveExchange], bool], within_s: float) -> bool:
+        """Wait until `seen(self)`, the end of the exchange, or `within_s`; tells whether it was."""
+        try:
+            async with asyncio.timeout(within_s):
+                while not seen(self):
+                    if self.end is not None:
+                        return seen(self)
+                    self._news.clear()
+                    await self._news.wait()
+        except TimeoutError:
+            return seen(self)
+        return True
+
+    async def headed(self, within_s: float) -> bool:
+        """Wait for the answer's head."""
+        return await self.until(lambda live: live.status is not None, within_s)
+
+    async def finish(self) -> Recording:
+        """Wait for the end (within the bound given at the start) and hand out the recording."""
+        try:
+            await asyncio.shield(self._task)
+        except asyncio.CancelledError:
+            await self.leave()
+            raise
+        return self.recording()
+
+    async def leave(self) -> Recording:
+        """Close now, as a reader that goes away, and hand out the recording."""
+        if not self._task.done():
+            self._task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._task
+        return self.recording()
+
+    def recording(self) -> Recording:
+        """The record so far; final, and always the same, once the exchange has ended."""
+        if self._final is not None:
+            return self._final
+        recording = Recording(
+            label=self.label,
+            request=self.request,
+            sent_at=self.sent_at,
+            status=self.status,
+            http_version=self._version,
+            headers=self.headers,
+            head_at=self.head_at,
+            reads=PackedReads.pack(self.reads) if self._bulk else tuple(self.reads),
+            end=self.end or End.LEFT,
+            ended_at=self.ended_at or self._clock.now(),
+            error=self.error,
+            info=self.info,
+        )
+        if self.end is None:
+            return recording
+        if not self._bulk:
+            # Seed the cache: these bytes were parsed as they came.
+            rest = self._parser.close(self.ended_at) if self._parser is not None else None
+            recording.__dict__["blocks"] = (*self.blocks, *((rest,) if rest else ()))
+        self._final = recording
+        self.reads = []
+        return recording
+
+    # -- the exchange itself --------------------------------------------------------------------
+
+    async def _run(self, http: httpx.AsyncClient, built: httpx.Request, bound_s: float) -> None:
+        try:
+            async with asyncio.timeout(bound_s), self._answer(http, built) as response:
+                await self._read(response)
+                framed = "content-length" in response.headers or response.headers.get(
+                    "transfer-encoding"
+                )
+                self.end = (
+                    End.COMPLETE if framed or response.http_version == "HTTP/2" else End.CLOSED
+                )
+        except TimeoutError:
+            self.end = End.TIMEOUT
+        except asyncio.CancelledError:
+            self.end = End.LEFT
+            raise
+        except (httpx.HTTPError, httpx.InvalidURL, ssl.SSLError, OSError) as error:
+            self.end, self.error = classify(error)
+        finally:
+            self.ended_at = self._clock.now()
+            self._news.set()
+
+    @contextlib.asynccontextmanager
+    async def _answer(
+        self, http: httpx.AsyncClient, built: httpx.Request
+    ) -> AsyncIterator[httpx.Response]:
+        response = await http.send(built, stream=True)
+        try:
+            self.head_at = self._clock.now()
+            self.headers = tuple(
+                (name.decode("latin-1"), _shown_value(name, value))
+                for name, value in response.headers.raw
+            )
+            self._version = response.http_version
+            media_type = response.headers.get("content-type", "").lower()
+            if media_type.startswith("text/event-stream") and not self._bulk:
+                self._parser = Parser()
+            self.status = response.status_code
+            self._news.set()
+            yield response
+        finally:
+            await response.aclose()
+
+    async def _read(self, response: httpx.Response) -> None:
+        async for data in response.aiter_raw():
+            at = self._clock.now()
+            self.reads.append(Read(at, data))
+            self._size += len(data)
+            if self._parser is not None:
+                self.blocks.extend(self._parser.feed(data, at))
+            self._news.set()
+            if self._size > ANSWER_BYTES_MAX:
+                raise TimeoutError  # read enough: the same as being out of time
+
+
+def is_loopback(url: str) -> bool:
+    """Whether a URL's host is this machine's loopback."""
+    host = urlsplit(url).hostname or ""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def classify(error: BaseException) -> tuple[End, str]:
+    """What a network error means for the exchange, and what it said."""
+    said = str(error) or type(error).__name__
+    if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout | httpx.InvalidURL):
+        return End.REFUSED, said or "the connection attempt took too long"
+    if isinstance(error, httpx.RemoteProtocolError):
+        cut = "peer closed" in said or "disconnected" in said
+        return (End.CUT if cut else End.PROTOCOL_ERROR), said
+    if isinstance(error, httpx.ReadError | httpx.WriteError | ConnectionError):
+        return End.RESET, said or "the connection was reset"
+    return End.PROTOCOL_ERROR, said
+
+
+def _shown_value(name: bytes, value: bytes) -> str:
+    return REDACTED if name.lower() == b"set-cookie" else value.decode("latin-1")

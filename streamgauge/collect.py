@@ -1,0 +1,198 @@
+"""Run the scenarios that the selected checks need, all at once, within one deadline.
+
+Collecting comes before judging: first every scenario plays against the target, side by side, so
+that a run takes about as long as its longest wait; then the checks judge what was recorded. The
+collector also watches itself: when its own event loop was late, it says by how much.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from .client import Client
+from .clock import RunClock
+from .lab import CUT_SHORT, Lab, Scenario, Shared
+from .profile import Profile
+from .recording import Bundle, End
+from .verdict import Unable
+
+DEFAULT_RUN_S = 130.0
+"""A default run is judged within 150 s, whatever the target does."""
+LONG_RUN_S = 450.0
+"""The same for --long, within 480 s."""
+PROBE_NAME = "probe"
+LAG_PROBE_S = 0.05
+PROGRESS_S = 1.0
+
+
+class Unreachable(Exception):
+    """There is nothing to test at this address; the message is one line for the user."""
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where to test, and how."""
+
+    base_url: str
+    profile: Profile
+    headers: tuple[tuple[str, str], ...] = ()
+    instances: tuple[str, ...] = ()
+    long: bool = False
+
+
+@dataclass(slots=True)
+class Evidence:
+    """All that a run recorded, and what happened to the run itself."""
+
+    bundles: dict[str, Bundle] = field(default_factory=dict)
+    shaped: bool = False
+    found: dict[str, str] = field(default_factory=dict)
+    long: bool = False
+    stopped: str = ""
+    """Why collecting ended early: unreachable, vanished, interrupted. One line."""
+    vanished_at: float | None = None
+    """When the target was last known to answer, where it went away during the run."""
+    loop_lag_s: float = 0.0
+    """The instrument's own worst lateness (99th percentile)."""
+    wall_at_zero: float = 0.0
+
+
+async def collect(
+    target: Target,
+    scenarios: Sequence[Scenario],
+    evidence: Evidence,
+    progress: Callable[[Mapping[str, tuple[str, float]], float], None],
+) -> None:
+    """Fill `evidence`; what was recorded so far is in it also when this is cancelled.
+
+    Raises:
+        Unreachable: before anything could be tested.
+    """
+    clock = RunClock()
+    evidence.wall_at_zero = clock.wall
+    evidence.long = target.long
+    client = Client(target.base_url, clock, target.headers)
+    others = tuple(Client(url, clock, target.headers) for url in target.instances)
+    shared = Shared(
+        client=client,
+        profile=target.profile,
+        long=target.long,
+        deadline=LONG_RUN_S if target.long else DEFAULT_RUN_S,
+        instances=others,
+    )
+    lags: list[float] = []
+    watchers = [
+        asyncio.create_task(_watch_loop(lags)),
+        asyncio.create_task(_report_progress(shared, progress)),
+    ]
+    try:
+        await _play(shared, scenarios, evidence)
+        if evidence.bundles.get(PROBE_NAME) and not evidence.stopped:
+            await _check_still_there(client, evidence)
+    finally:
+        for watcher in watchers:
+            watcher.cancel()
+        await asyncio.gather(*watchers, return_exceptions=True)
+        evidence.shaped, evidence.found = shared.shaped, shared.found
+        evidence.loop_lag_s = _percentile(lags, 0.99)
+        for each in (client, *others):
+            await each.aclose()
+
+
+async def _play(shared: Shared, scenarios: Sequence[Scenario], evidence: Evidence) -> None:
+    """The probe first, because it finds out what the target can do; then all others together."""
+    probe = [scenario for scenario in scenarios if scenario.name == PROBE_NAME]
+    rest = [scenario for scenario in scenarios if scenario.name != PROBE_NAME]
+    for scenario in probe:
+        await _one(scenario, shared, evidence)
+    tasks = [asyncio.create_task(_one(scenario, shared, evidence)) for scenario in rest]
+    try:
+        await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _one(scenario: Scenario, shared: Shared, evidence: Evidence) -> None:
+    lab = Lab(scenario.name, shared)
+    lab.expect(scenario.about, 0.0)
+    unable, broken = "", ""
+    try:
+        async with asyncio.timeout(lab.left_s()):
+            await scenario.run(lab)
+    except Unable as reason:
+        unable = str(reason)
+    except TimeoutError:
+        unable = f"{CUT_SHORT}: the run's time was up after {lab.now():.0f} s"
+    except asyncio.CancelledError:
+        unable = f"{CUT_SHORT}: the run was interrupted"
+        raise
+    except Unreachable:
+        unable = "the target is unreachable"
+        raise
+    except Exception:
+        broken = traceback.format_exc()
+    finally:
+        shared.waiting.pop(scenario.name, None)
+        evidence.bundles[scenario.name] = await asyncio.shield(
+            lab.bundle(unable=unable, broken=broken)
+        )
+
+
+async def _check_still_there(client: Client, evidence: Evidence) -> None:
+    """Tell a target that went away in mid-run from one that breaks rules."""
+    refused = [
+        recording
+        for bundle in evidence.bundles.values()
+        for recording in bundle.recordings
+        if recording.end is End.REFUSED
+    ]
+    if not refused:
+        return
+    for _ in range(3):
+        answer = await client.ask("GET", "/", label="still there", bound_s=3.0)
+        if answer.answered:
+            return
+        await asyncio.sleep(0.5)
+    last = max(
+        (
+            recording.head_at
+            for bundle in evidence.bundles.values()
+            for recording in bundle.recordings
+            if recording.head_at is not None
+        ),
+        default=0.0,
+    )
+    evidence.vanished_at = last
+    evidence.stopped = (
+        f"the target stopped answering {last:.1f} s into the run ({answer.error or 'no answer'})"
+    )
+
+
+async def _watch_loop(lags: list[float]) -> None:
+    loop = asyncio.get_running_loop()
+    while True:
+        due = loop.time() + LAG_PROBE_S
+        await asyncio.sleep(LAG_PROBE_S)
+        lags.append(loop.time() - due)
+
+
+async def _report_progress(
+    shared: Shared, progress: Callable[[Mapping[str, tuple[str, float]], float], None]
+) -> None:
+    while True:
+        await asyncio.sleep(PROGRESS_S)
+        with contextlib.suppress(OSError):  # a closed terminal must not end the run
+            progress(shared.waiting, shared.client.clock.now())
+
+
+def _percentile(values: Sequence[float], share: float) -> float:
+    if not values:
+        return 0.0
+    ordered = sorted(values)
+    return ordered[min(len(ordered) - 1, int(share * len(ordered)))]

@@ -1,0 +1,389 @@
+"""What a scenario works with: start jobs, open streams, ask for views, note facts.
+
+A scenario does things to the target and judges nothing. All exchanges that it makes through its lab
+end up in its bundle, in the order in which they began, whatever happens afterwards.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import uuid
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import quote
+
+from . import raw
+from .client import ANSWER_S, Client, LiveExchange
+from .profile import Profile
+from .recording import Bundle, Recording
+from .sse import Block
+from .verdict import Unable
+
+Shape = Mapping[str, Any]
+
+CUT_SHORT = "cut short"
+"""Begins the reason of a bundle whose scenario was ended by the run, not by the target."""
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A job that the target accepted, and where its views are."""
+
+    job_id: str
+    stream: str
+    snapshot: str
+    events: str
+    cancel: str
+    client_id: str
+    started: Recording
+    shape: Shape | None
+
+
+@dataclass(slots=True)
+class Shared:
+    """What all scenarios of a run have in common."""
+
+    client: Client
+    profile: Profile
+    long: bool
+    deadline: float
+    """On the run's clock: nothing is waited for beyond it."""
+    instances: tuple[Client, ...] = ()
+    shaped: bool = False
+    """Jobs can be scripted; otherwise all work is done on natural jobs."""
+    found: dict[str, str] = field(default_factory=dict)
+    """Optional part -> "" where it was found, else what was seen instead."""
+    natural: Job | None = None
+    """The job that unshaped scenarios share, and its reader from the first moment."""
+    natural_reader: LiveExchange | None = None
+    waiting: dict[str, tuple[str, float]] = field(default_factory=dict)
+    """Scenario -> what it waits for, until when: the progress line."""
+
+    def has(self, part: str) -> bool:
+        """Whether an optional part may be used: not declared absent, and found."""
+        return getattr(self.profile.capabilities, part) is not False and not self.found.get(
+            part, ""
+        )
+
+
+class Lab:
+    """One scenario's access to the target."""
+
+    def __init__(self, name: str, shared: Shared) -> None:
+        self.name = name
+        self.shared = shared
+        self.profile = shared.profile
+        self.client = shared.client
+        self.facts: dict[str, Any] = {}
+        self._exchanges: list[LiveExchange] = []
+        self._plain: list[Recording] = []
+
+    # -- time -----------------------------------------------------------------------------------
+
+    def now(self) -> float:
+        return self.client.clock.now()
+
+    def left_s(self) -> float:
+        """Seconds until the run has to be over."""
+        return max(0.0, self.shared.deadline - self.now())
+
+    async def pause(self, seconds: float, why: str) -> None:
+        """Let time pass because the rule is about time; shown in the progress line."""
+        seconds = min(seconds, self.left_s())
+        self.shared.waiting[self.name] = (why, self.now() + seconds)
+        try:
+            await asyncio.sleep(seconds)
+        finally:
+            self.shared.waiting.pop(self.name, None)
+
+    def expect(self, why: str, seconds: float) -> None:
+        """Say in the progress line what this scenario is busy with, for about how long."""
+        self.shared.waiting[self.name] = (why, self.now() + seconds)
+
+    # -- jobs -----------------------------------------------------------------------------------
+
+    def start_headers(self, client_id: str | None, key: str | None = None) -> list[tuple[str, str]]:
+        headers = [("Content-Type", "application/json"), ("Accept", "application/json")]
+        if client_id is not None:
+            headers.append((self.profile.api.client_id_header, client_id))
+        if key is not None:
+            headers.append(("Idempotency-Key", key))
+        return headers
+
+    def start_body(self, shape: Shape | None = None, *, wait: bool = False) -> bytes:
+        body = dict(self.profile.api.start_body)
+        if wait:
+            body["wait_for_subscriber"] = True
+        if shape is not None:
+            body["pipeline"] = dict(shape)
+        return json.dumps(body, ensure_ascii=False).encode()
+
+    def new_client(self) -> str:
+        """A client id that nobody has used: no quota stands in its way."""
+        return str(uuid.uuid4())
+
+    async def post_start(
+        self,
+        label: str,
+        shape: Shape | None = None,
+        *,
+        client_id: str | None,
+        key: str | None = None,
+        wait: bool = False,
+    ) -> Recording:
+        """Ask for a job and record the answer, whatever it is."""
+        return await self.ask(
+            "POST",
+            self.profile.api.start,
+            label=label,
+            headers=self.start_headers(client_id, key),
+            body=self.start_body(shape, wait=wait),
+            info={"shape": dict(shape) if shape else None, "client": client_id, "wait": wait},
+        )
+
+    async def start(
+        self,
+        label: str,
+        shape: Shape | None = None,
+        *,
+        client_id: str | None = None,
+        key: str | None = None,
+        wait: bool = False,
+    ) -> Job:
+        """Start a job as a fresh client (so that no quota stands in the way).
+
+        Raises:
+            Unable: the target refused, or its answer names no job.
+        """
+        own = client_id or self.new_client()
+        answer = await self.post_start(label, shape, client_id=own, key=key, wait=wait)
+        job = self.job_of(answer)
+        if job is None:
+            raise Unable(f"start was not accepted: {outcome(answer)}")
+        return job
+
+    def job_of(self, answer: Recording) -> Job | None:
+        """The job that an answer to a start names, None where it names none."""
+        if answer.status is None or not 200 <= answer.status < 300:
+            return None
+        body = answer.json
+        if not isinstance(body, dict) or not isinstance(body.get("job_id"), str | int):
+            return None
+        job_id = str(body["job_id"])
+        api = self.profile.api
+
+        def place(member: str, path: str) -> str:
+            told = body.get(member)
+            if isinstance(told, str) and told:
+                return self.client.resolve(told)
+            return self.client.url(path.replace("{job_id}", quote(job_id, safe="")))
+
+        return Job(
+            job_id=job_id,
+            stream=place("stream_url", api.stream),
+            snapshot=place("snapshot_url", api.snapshot),
+            events=place("events_url", api.events),
+            cancel=place("cancel_url", api.cancel),
+            client_id=str(answer.info.get("client") or ""),
+            started=answer,
+            shape=answer.info.get("shape"),
+        )
+
+    def natural(self) -> tuple[Job, LiveExchange]:
+        """The target's own job that all scenarios share where jobs cannot be shaped."""
+        if self.shared.natural is None or self.shared.natural_reader is None:
+            raise Unable("no job could be started")
+        return self.shared.natural, self.shared.natural_reader
+
+    async def cancel(self, job: Job, label: str) -> Recording:
+        return await self.ask("POST", job.cancel, label=label, info={"job": job.job_id})
+
+    # -- views ----------------------------------------------------------------------------------
+
+    def stream(
+        self,
+        job: Job,
+        label: str,
+        *,
+        cursor: str | None = None,
+        query: str = "",
+        headers: Iterable[tuple[str, str]] = (),
+        method: str = "GET",
+        bound_s: float = 30.0,
+        bulk: bool = False,
+        info: Mapping[str, Any] | None = None,
+    ) -> LiveExchange:
+        """Open a stream in the background. `cursor`: Last-Event-ID, "" sends an empty header."""
+        sent = [("Accept", "text/event-stream"), ("Cache-Control", "no-store"), *headers]
+        names = [name.lower() for name, _ in headers]
+        sent = [pair for n, pair in enumerate(sent) if n > 1 or pair[0].lower() not in names]
+        if cursor is not None:
+            sent.append(("Last-Event-ID", cursor))
+        url = job.stream + (("&" if "?" in job.stream else "?") + query if query else "")
+        return self._note(
+            self.client.open(
+                url,
+                label=label,
+                method=method,
+                headers=sent,
+                bound_s=min(bound_s, self.left_s()),
+                bulk=bulk,
+                info={"job": job.job_id, "after": cursor, **(info or {})},
+            )
+        )
+
+    async def read(
+        self, job: Job, label: str, *, cursor: str | None = None, bound_s: float = 30.0, **how: Any
+    ) -> Recording:
+        """Open a stream and read it to its end, for at most `bound_s`."""
+        return await self.stream(job, label, cursor=cursor, bound_s=bound_s, **how).finish()
+
+    async def snapshot(self, job: Job, label: str, **how: Any) -> Recording:
+        headers = [("Accept", "application/json"), *how.pop("headers", ())]
+        return await self.ask(
+            "GET", job.snapshot, label=label, headers=headers, info={"job": job.job_id}, **how
+        )
+
+    async def poll(
+        self,
+        job: Job,
+        label: str,
+        *,
+        after: str | None = None,
+        limit: int | None = None,
+        wait: float | None = None,
+        bound_s: float = ANSWER_S,
+    ) -> Recording:
+        """One page of the log."""
+        asked = {"after": after, "limit": limit, "wait": wait}
+        query = "&".join(f"{k}={quote(str(v), safe='')}" for k, v in asked.items() if v is not None)
+        return await self.ask(
+            "GET",
+            job.events + (f"?{query}" if query else ""),
+            label=label,
+            headers=[("Accept", "application/json")],
+            bound_s=bound_s + (wait or 0.0),
+            info={"job": job.job_id, **{k: v for k, v in asked.items() if v is not None}},
+        )
+
+    async def ask(
+        self,
+        method: str,
+        path: str,
+        *,
+        label: str,
+        headers: Iterable[tuple[str, str]] = (),
+        body: bytes | None = None,
+        bound_s: float = ANSWER_S,
+        info: Mapping[str, Any] | None = None,
+    ) -> Recording:
+        live = self._note(
+            self.client.open(
+                path,
+                label=label,
+                method=method,
+                headers=headers,
+                body=body,
+                bound_s=min(bound_s, self.left_s()),
+                info=info,
+            )
+        )
+        return await live.finish()
+
+    async def on(self, client: Client, path: str, *, label: str, job: Job) -> Recording:
+        """Read a stream to its end on another instance of the deployment."""
+        live = self._note(
+            client.open(
+                path,
+                label=label,
+                headers=[("Accept", "text/event-stream")],
+                bound_s=min(30.0, self.left_s()),
+                info={"job": job.job_id, "after": None},
+            )
+        )
+        return await live.finish()
+
+    async def raw(
+        self, method: str, url: str, *, label: str, headers: tuple[tuple[str, str], ...] = ()
+    ) -> Recording:
+        """An exchange below HTTP's manners: what follows the head is kept as `surplus`."""
+        recording = await raw.exchange(self.client, method, url, label=label, headers=headers)
+        self._plain.append(recording)
+        return recording
+
+    def recorded(self, label: str) -> Recording:
+        """What has been recorded under a label so far.
+
+        Raises:
+            Unable: nothing was.
+        """
+        for live in self._exchanges:
+            if live.label == label:
+                return live.recording()
+        raise Unable(f"{label!r} was not recorded")
+
+    def _note(self, live: LiveExchange) -> LiveExchange:
+        self._exchanges.append(live)
+        return live
+
+    # -- the end --------------------------------------------------------------------------------
+
+    async def bundle(self, *, unable: str = "", broken: str = "") -> Bundle:
+        """Close what is still open and hand out all that was seen."""
+        recordings = [await live.leave() for live in self._exchanges] + self._plain
+        recordings.sort(key=lambda recording: recording.sent_at)
+        return Bundle(self.name, tuple(recordings), self.facts, unable, broken, self.now())
+
+    # -- reading streams ------------------------------------------------------------------------
+
+    def is_log(self, block: Block) -> bool:
+        """Whether a block dispatches an event of the job's log (not a control event)."""
+        return block.event is not None and block.event.type not in self.profile.control_events
+
+    def newest(self, live: LiveExchange) -> str:
+        """The newest event id that a stream has shown, "" before the first."""
+        return next(
+            (b.event.last_event_id for b in reversed(live.blocks) if b.event and self.is_log(b)), ""
+        )
+
+    def seen(self, count: int) -> Callable[[LiveExchange], bool]:
+        """Condition: at least `count` events of the log have arrived."""
+        return lambda live: sum(map(self.is_log, live.blocks)) >= count
+
+    def ended(self, live: LiveExchange) -> bool:
+        """Condition: a terminal event has arrived."""
+        return any(
+            b.event is not None and b.event.type in self.profile.events.terminal
+            for b in live.blocks
+        )
+
+    def opened(self, live: LiveExchange) -> bool:
+        """Condition: something of the body has arrived."""
+        return bool(live.reads)
+
+
+@dataclass(frozen=True, slots=True)
+class Scenario:
+    """A named way of using the target. Its name is the fixture by which checks ask for it."""
+
+    name: str
+    run: Callable[[Lab], Awaitable[None]]
+    about: str
+    """What it does, for the progress line."""
+
+
+def outcome(recording: Recording) -> str:
+    """What became of an exchange, in words."""
+    if recording.status is None:
+        said = f" ({recording.error})" if recording.error else ""
+        words = {
+            "refused": "no connection",
+            "timeout": f"no answer within {recording.ended_at - recording.sent_at:.1f} s",
+            "left": "no answer before the suite had to go on",
+        }
+        return words.get(recording.end.value, f"the connection ended: {recording.end.value}") + said
+    excerpt = recording.body[:160].decode("utf-8", "replace").strip()
+    more = f": {excerpt}" if excerpt and recording.status >= 300 else ""
+    return f"status {recording.status}{more}"

@@ -1,0 +1,338 @@
+"""The pytest side: options, collecting before judging, verdicts, the report and the exit code.
+
+A run has two phases. First all scenarios that the selected checks need are played together; then
+the tests, pure functions, judge what was recorded. So a run takes as long as its longest wait, and
+an interrupted run can still judge what it has.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import platform
+import signal
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from .catalogue import catalogue, implemented
+from .check import RUN_FIXTURE, Check, Run, judge
+from .collect import Evidence, Target, Unreachable, collect
+from .lab import Scenario
+from .options import UsageError, add_options, target_from
+from .report import terminal_summary, write_report
+from .results import (
+    SEVERITY,
+    CheckResult,
+    RunResult,
+    Verdict,
+    exit_code,
+    judge_run,
+)
+from .results import (
+    Evidence as Counted,
+)
+from .trace import TraceError, load, save
+
+USAGE_EXIT = 2
+TRACE_FILE = "traces/run.trace.gz"
+
+
+class Hooks:
+    """What a suite tells the plugin."""
+
+    @pytest.hookspec(firstresult=True)
+    def pytest_streamgauge_scenarios(self) -> Sequence[Scenario]:
+        """The suite's scenarios."""
+        raise NotImplementedError
+
+
+def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
+    pluginmanager.add_hookspecs(Hooks)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    add_options(parser.getgroup("streamgauge", "streamgauge: judge a deployment"))
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.pluginmanager.register(Session(config), "streamgauge-session")
+
+
+class Session:
+    """One run: its target, its evidence, its results."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self.config = config
+        self.run: Run | None = None
+        self.results: dict[str, CheckResult] = {}
+        self.started = datetime.now(UTC)
+        self.result: RunResult | None = None
+        self.report_dir = Path(config.getoption("--report-dir"))
+        # The report carries the failures; pytest's own repetition of them helps nobody.
+        if config.option.tbstyle == "auto":
+            config.option.tbstyle = "no"
+        if config.option.reportchars in ("", "fE"):
+            config.option.reportchars = "N"
+
+    # -- collecting ----------------------------------------------------------------------------
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+        order = {identifier: n for n, identifier in enumerate(catalogue())}
+        items.sort(key=lambda item: order.get(_id_of(item), -1))
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtestloop(self, session: pytest.Session) -> Iterator[None]:
+        if self.config.option.collectonly or session.testsfailed:
+            return (yield)
+        try:
+            target = target_from(self.config)
+            evidence = self._evidence(target, session.items)
+        except (UsageError, TraceError) as error:
+            raise pytest.exit.Exception(str(error), returncode=USAGE_EXIT) from error
+        self.run = Run(
+            target.base_url, target.profile, evidence, bool(self.config.getini("strict"))
+        )
+        return (yield)
+
+    def _evidence(self, target: Target, items: Sequence[pytest.Item]) -> Evidence:
+        trace = self.config.getoption("--from-trace")
+        if trace:
+            return evidence_from(Path(trace))
+        evidence = Evidence()
+        wanted = {name for item in items for name in _scenarios_of(item)}
+        scenarios = [
+            scenario
+            for scenario in self.config.hook.pytest_streamgauge_scenarios()
+            if scenario.name in wanted
+        ]
+        terminal = Progress(self.config)
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
+        try:
+            asyncio.run(collect(target, scenarios, evidence, terminal.show))
+        except KeyboardInterrupt:
+            evidence.stopped = f"interrupted after {_since(self.started):.0f} s"
+        except Unreachable as error:
+            evidence.stopped = str(error)
+        finally:
+            terminal.clear()
+        return evidence
+
+    # -- judging -------------------------------------------------------------------------------
+
+    @pytest.fixture(name=RUN_FIXTURE)
+    def judging(self, request: pytest.FixtureRequest) -> Any:
+        """Judges one check and turns its verdict into pytest's terms."""
+
+        def settle(definition: Check) -> None:
+            assert self.run is not None
+            result = judge(definition, self.run)
+            known = self.results.get(result.requirement.id)
+            if known is None or SEVERITY.index(result.verdict) > SEVERITY.index(known.verdict):
+                self.results[result.requirement.id] = result
+            request.node.user_properties.append(("verdict", result.verdict.value))
+            message = f"{result.requirement.id} {result.requirement.title}: {result.message}"
+            if result.verdict in (Verdict.FAIL, Verdict.ERROR):
+                pytest.fail(message, pytrace=False)
+            if result.verdict not in (Verdict.PASS, Verdict.WARN):
+                pytest.skip(f"{result.verdict.value.replace('_', ' ')}: {result.message}")
+
+        return settle
+
+    def pytest_report_teststatus(self, report: pytest.TestReport) -> tuple[str, str, str] | None:
+        verdict = dict(report.user_properties).get("verdict") if report.when == "call" else None
+        marks = {
+            Verdict.WARN: ("warned", "w", "WARN"),
+            Verdict.NOT_APPLICABLE: ("not applicable", "-", "N/A"),
+            Verdict.COULD_NOT_TEST: ("could not be tested", "?", "COULD NOT TEST"),
+            Verdict.NOT_RUN: ("not run", "-", "NOT RUN"),
+            Verdict.ERROR: ("suite errors", "E", "ERROR"),
+        }
+        return marks.get(Verdict(str(verdict))) if verdict else None
+
+    # -- the end -------------------------------------------------------------------------------
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        if self.run is None:
+            return
+        interrupted = session.exitstatus == pytest.ExitCode.INTERRUPTED
+        stopped = self.run.evidence.stopped or ("interrupted" if interrupted else "")
+        results = tuple(self._result_of(row.id, stopped) for row in implemented())
+        verdict, reason = judge_run(results, stopped)
+        self.result = RunResult(
+            target=self.run.target,
+            profile=self.run.profile.name,
+            started=self.started.strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
+            duration_s=_since(self.started),
+            verdict=verdict,
+            reason=reason,
+            checks=results,
+            notes=_notes(self.run),
+            environment=_environment(self.run),
+            trace="" if self.config.getoption("--from-trace") else TRACE_FILE,
+        )
+        self._write(self.result)
+        session.exitstatus = exit_code(verdict, strict=self.run.strict)
+
+    def _result_of(self, identifier: str, stopped: str) -> CheckResult:
+        known = self.results.get(identifier)
+        if known is not None:
+            return known
+        why = stopped or "left out by the selection"
+        return CheckResult(
+            catalogue()[identifier], Verdict.NOT_RUN, why, Counted(0, "observations")
+        )
+
+    def _write(self, result: RunResult) -> None:
+        assert self.run is not None
+        try:
+            write_report(result, self.report_dir)
+            if result.trace:
+                trace = self.report_dir / result.trace
+                trace.parent.mkdir(exist_ok=True)
+                save(
+                    trace,
+                    trace_meta(self.run),
+                    self.run.evidence.bundles.values(),
+                )
+        except OSError as error:
+            self.result = None
+            sys.stderr.write(f"streamgauge: cannot write the report: {error}\n")
+
+    def pytest_terminal_summary(self, terminalreporter: Any) -> None:
+        if self.result is None:
+            return
+        width = terminalreporter._tw.fullwidth
+        colour = terminalreporter._tw.hasmarkup
+        for line in terminal_summary(self.result, width, colour):
+            terminalreporter.write_line(line)
+        terminalreporter.write_line(f"report: {_shown(self.report_dir / 'index.html')}")
+
+    def pytest_report_header(self) -> list[str]:
+        names = ("pytest", "httpx", "h11", "anyio")
+        return [
+            f"streamgauge {_version('streamgauge')}, Python {platform.python_version()}, "
+            + ", ".join(f"{name} {_version(name)}" for name in names)
+        ]
+
+
+class Progress:
+    """One line that says what is being waited for and for how long; plain lines in a log file."""
+
+    PLAIN_EVERY_S = 10.0
+
+    def __init__(self, config: pytest.Config) -> None:
+        self._live = sys.stderr.isatty()
+        self._quiet = config.option.verbose < -1
+        self._next = self.PLAIN_EVERY_S
+        self._shown = False
+
+    def show(self, waiting: Mapping[str, tuple[str, float]], now: float) -> None:
+        if self._quiet or not waiting:
+            return
+        longest = max(waiting.values(), key=lambda item: item[1])
+        left = max(0.0, longest[1] - now)
+        also = f" (and {len(waiting) - 1} more)" if len(waiting) > 1 else ""
+        for_ = f", {left:.0f} s to go" if left else ""
+        line = f"{now:4.0f} s  waiting for: {longest[0]}{for_}{also}"
+        if self._live:
+            columns = os.get_terminal_size(sys.stderr.fileno()).columns
+            sys.stderr.write("\r\x1b[K" + line[: columns - 1])
+            sys.stderr.flush()
+            self._shown = True
+        elif now >= self._next:
+            self._next = now + self.PLAIN_EVERY_S
+            sys.stderr.write(line + "\n")
+            sys.stderr.flush()
+
+    def clear(self) -> None:
+        if self._shown:
+            sys.stderr.write("\r\x1b[K")
+            sys.stderr.flush()
+
+
+def trace_meta(run: Run) -> dict[str, Any]:
+    """What a trace has to know beside its bundles, to be judged again."""
+    evidence = run.evidence
+    return {
+        "target": run.target,
+        "profile": run.profile.name,
+        "shaped": evidence.shaped,
+        "found": evidence.found,
+        "long": evidence.long,
+        "stopped": evidence.stopped,
+        "vanished_at": evidence.vanished_at,
+        "loop_lag_s": evidence.loop_lag_s,
+        "wall_at_zero": evidence.wall_at_zero,
+    }
+
+
+def evidence_from(path: Path) -> Evidence:
+    """The evidence of an earlier run, from its trace."""
+    meta, bundles = load(path)
+    return Evidence(
+        bundles={bundle.scenario: bundle for bundle in bundles},
+        shaped=bool(meta["shaped"]),
+        found=dict(meta["found"]),
+        long=bool(meta["long"]),
+        stopped=str(meta["stopped"]),
+        vanished_at=meta["vanished_at"],
+        loop_lag_s=float(meta["loop_lag_s"]),
+        wall_at_zero=float(meta["wall_at_zero"]),
+    )
+
+
+def _definition(item: pytest.Item) -> Check | None:
+    return getattr(getattr(item, "function", None), "check", None)
+
+
+def _id_of(item: pytest.Item) -> str:
+    definition = _definition(item)
+    return definition.requirement.id if definition else ""
+
+
+def _scenarios_of(item: pytest.Item) -> tuple[str, ...]:
+    definition = _definition(item)
+    return definition.scenarios if definition else ()
+
+
+def _notes(run: Run) -> tuple[str, ...]:
+    notes = [
+        f"no {part.replace('_', ' ')}: {seen}" for part, seen in run.evidence.found.items() if seen
+    ]
+    if not run.long:
+        notes.append("rules that need minutes of waiting were judged in part: see --long")
+    return tuple(notes)
+
+
+def _environment(run: Run) -> dict[str, str]:
+    return {
+        "streamgauge": _version("streamgauge"),
+        "python": platform.python_version(),
+        "instrument lateness (p99)": f"{run.evidence.loop_lag_s * 1000:.0f} ms",
+    }
+
+
+def _version(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return "unknown"
+
+
+def _since(moment: datetime) -> float:
+    return (datetime.now(UTC) - moment).total_seconds()
+
+
+def _shown(path: Path) -> str:
+    try:
+        return str(path.resolve().relative_to(Path.cwd()))
+    except ValueError:
+        return str(path)

@@ -1,0 +1,180 @@
+"""The public JSON of a run, and what all outputs share: groups, counts, words and safe text.
+
+A target's answer ends up in messages, and a hostile target must not be able to forge a line of a
+terminal, an element of a document or a verdict. Every output therefore takes its text through
+`visible` and its order and words from here, so that the four of them can never disagree.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ..results import CheckResult, RunResult, RunVerdict, Verdict
+
+SCHEMA = 1
+"""Version of `results.json`: it changes when a consumer would have to."""
+
+TEXT_CHARS_MAX = 8_000
+"""Longest single text (message, reproduction, rule) that any output repeats."""
+
+ORDER = (
+    Verdict.FAIL,
+    Verdict.WARN,
+    Verdict.COULD_NOT_TEST,
+    Verdict.ERROR,
+    Verdict.PASS,
+    Verdict.NOT_APPLICABLE,
+    Verdict.NOT_RUN,
+)
+"""The order in which verdicts interest a reader."""
+
+WORDS: Mapping[Verdict, str] = {
+    Verdict.PASS: "pass",
+    Verdict.FAIL: "fail",
+    Verdict.WARN: "warn",
+    Verdict.NOT_APPLICABLE: "n. a.",
+    Verdict.COULD_NOT_TEST: "untested",
+    Verdict.ERROR: "error",
+    Verdict.NOT_RUN: "not run",
+}
+"""Short forms, for cells and columns."""
+
+COUNTED: Mapping[Verdict, tuple[str, str]] = {
+    Verdict.PASS: ("passed", "passed"),
+    Verdict.FAIL: ("failed", "failed"),
+    Verdict.WARN: ("warning", "warnings"),
+    Verdict.NOT_APPLICABLE: ("not applicable", "not applicable"),
+    Verdict.COULD_NOT_TEST: ("could not be tested", "could not be tested"),
+    Verdict.ERROR: ("error of the suite", "errors of the suite"),
+    Verdict.NOT_RUN: ("not run", "not run"),
+}
+"""Behind a number: one, and any other."""
+
+HEADLINES: Mapping[RunVerdict, str] = {
+    RunVerdict.CONFORMANT: "Conformant",
+    RunVerdict.NONCONFORMANT: "Not conformant",
+    RunVerdict.INCOMPLETE: "Incomplete",
+    RunVerdict.ERROR: "No verdict: the run failed",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """The checks of one family, in catalogue order."""
+
+    id: str
+    title: str
+    checks: tuple[CheckResult, ...]
+
+    @property
+    def counts(self) -> dict[Verdict, int]:
+        return count(self.checks)
+
+
+def sections(run: RunResult) -> tuple[Section, ...]:
+    """The run's checks by section, in the order in which sections first appear."""
+    groups: dict[str, list[CheckResult]] = {}
+    for check in run.checks:
+        groups.setdefault(check.requirement.section, []).append(check)
+    return tuple(
+        Section(name, checks[0].requirement.section_title, tuple(checks))
+        for name, checks in groups.items()
+    )
+
+
+def count(checks: Iterable[CheckResult]) -> dict[Verdict, int]:
+    """How many checks have each verdict, those with none left out, most interesting first."""
+    found = [check.verdict for check in checks]
+    return {verdict: found.count(verdict) for verdict in ORDER if verdict in found}
+
+
+def counted(verdict: Verdict, number: int) -> str:
+    """A number with its words: "1 warning", "3 failed"."""
+    return f"{number} {COUNTED[verdict][number != 1]}"
+
+
+def selected(run: RunResult, verdict: Verdict) -> tuple[CheckResult, ...]:
+    """The checks with this verdict."""
+    return tuple(check for check in run.checks if check.verdict is verdict)
+
+
+def sentence(text: str) -> str:
+    """`text` as a sentence: capital first, full stop last."""
+    text = text.strip()
+    if not text:
+        return ""
+    return text[0].upper() + text[1:] + ("" if text[-1] in ".!?…" else ".")
+
+
+def evidence(check: CheckResult) -> str:
+    """What was looked at, in words."""
+    if not check.evidence.count:
+        return "nothing was observed"
+    return f"{check.evidence.count:,} {check.evidence.what}".strip()
+
+
+def visible(text: str, limit: int = TEXT_CHARS_MAX) -> str:
+    """`text` without anything that acts instead of showing: controls and bidi marks as escapes.
+
+    Newlines stay; a tab becomes one blank; what exceeds `limit` characters is cut and says so.
+    """
+    text = bounded(text, limit).replace("\r\n", "\n").replace("\t", " ")
+    if text.isprintable():
+        return text
+    return "".join(c if c == "\n" or c.isprintable() else escape(c) for c in text)
+
+
+def escape(character: str) -> str:
+    """A character that cannot be shown, as Python would write it."""
+    code = ord(character)
+    if 0xDC80 <= code <= 0xDCFF:  # What surrogateescape makes of a byte that is not UTF-8.
+        return f"\\x{code - 0xDC00:02x}"
+    if code > 0xFFFF:
+        return f"\\U{code:08x}"
+    return f"\\u{code:04x}" if code > 0xFF else f"\\x{code:02x}"
+
+
+def bounded(text: str, limit: int = TEXT_CHARS_MAX) -> str:
+    """`text`, cut where it exceeds `limit` characters, with the number of those left out."""
+    if len(text) <= limit:
+        return text
+    return f"{text[:limit]}… ({len(text) - limit:,} characters more)"
+
+
+def results_json(run: RunResult) -> str:
+    """The public record of a run: schema 1, one entry per implemented catalogue id."""
+    record = {
+        "schema": SCHEMA,
+        "target": _plain(run.target),
+        "profile": _plain(run.profile),
+        "started": run.started,
+        "duration_s": round(run.duration_s, 3),
+        "verdict": run.verdict.value,
+        "reason": _plain(run.reason),
+        "notes": [_plain(note) for note in run.notes],
+        "checks": [_entry(check) for check in run.checks],
+    }
+    return json.dumps(record, ensure_ascii=False, indent=2, allow_nan=False) + "\n"
+
+
+def _entry(check: CheckResult) -> dict[str, Any]:
+    requirement = check.requirement
+    return {
+        "id": requirement.id,
+        "level": requirement.level.value,
+        "section": requirement.section,
+        "title": requirement.title,
+        "verdict": check.verdict.value,
+        "evidence": {"count": check.evidence.count, "what": _plain(check.evidence.what)},
+        "message": _plain(check.message),
+        "reproduce": _plain(check.reproduce),
+        "duration_s": round(check.duration_s, 3),
+    }
+
+
+def _plain(text: str) -> str:
+    """Bounded, and free of lone surrogates, which many JSON readers refuse."""
+    return bounded(text).encode("utf-8", "replace").decode("utf-8")

@@ -1,0 +1,125 @@
+"""The run as Markdown, short enough for the summary page of a CI job.
+
+GitHub cuts such a page at 1 MiB and renders HTML in it, so every text is bounded and escaped.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from ..results import CheckResult, RunResult, RunVerdict, Verdict
+from .data import (
+    HEADLINES,
+    ORDER,
+    WORDS,
+    count,
+    counted,
+    evidence,
+    sections,
+    selected,
+    sentence,
+    visible,
+)
+
+_MESSAGE_CHARS_MAX = 1_200
+_REPRODUCE_CHARS_MAX = 3_000
+_SIGNS = {
+    RunVerdict.CONFORMANT: "✅",
+    RunVerdict.NONCONFORMANT: "❌",
+    RunVerdict.INCOMPLETE: "❔",
+    RunVerdict.ERROR: "⛔",
+}
+_MARKUP = re.compile(r"([\\`*_{}\[\]<>|#~@&!])")
+
+
+def summary_markdown(run: RunResult) -> str:
+    """Verdict, failures with their cure, the other findings, and a table by section."""
+    counts = ", ".join(counted(verdict, n) for verdict, n in count(run.checks).items())
+    lines = [
+        f"# {_SIGNS[run.verdict]} {HEADLINES[run.verdict]}",
+        "",
+        f"**{_inline(sentence(run.reason))}**",
+        "",
+        f"{_inline(run.target)} · profile {_inline(run.profile)} · {_inline(run.started)}"
+        f" · {run.duration_s:.1f} s" + (f" · {counts}" if counts else ""),
+        "",
+    ]
+    lines += _detailed("Failures", selected(run, Verdict.FAIL))
+    lines += _detailed("Warnings", selected(run, Verdict.WARN))
+    lines += _listed("Could not test", selected(run, Verdict.COULD_NOT_TEST))
+    lines += _listed("Errors of the suite", selected(run, Verdict.ERROR))
+    lines += _table(run)
+    if run.notes:
+        lines += ["## Notes", "", *(f"- {_inline(note)}" for note in run.notes), ""]
+    return "\n".join(lines)
+
+
+def _detailed(heading: str, checks: Sequence[CheckResult]) -> list[str]:
+    if not checks:
+        return []
+    lines = [f"## {heading} ({len(checks)})", ""]
+    for check in checks:
+        rule = check.requirement
+        lines += [
+            f"### {_inline(rule.id)} · {_inline(rule.title)} ({rule.level.value})",
+            "",
+            _inline(check.message),
+            "",
+            f"- **Rule:** {_inline(rule.rule)} ({_inline(rule.source)})",
+            f"- **Evidence:** {_inline(evidence(check))}",
+            f"- **What to change:** {_inline(rule.cure)}",
+            "",
+        ]
+        if check.reproduce:
+            lines += [*_code(check.reproduce), ""]
+    return lines
+
+
+def _listed(heading: str, checks: Sequence[CheckResult]) -> list[str]:
+    if not checks:
+        return []
+    rows = [
+        f"- **{_inline(check.requirement.id)}** {_inline(check.requirement.title)}:"
+        f" {_inline(check.message)}"
+        for check in checks
+    ]
+    return [f"## {heading} ({len(checks)})", "", *rows, ""]
+
+
+def _table(run: RunResult) -> list[str]:
+    """Only the verdicts that occur have a column."""
+    occurring = count(run.checks)
+    columns = [verdict for verdict in (Verdict.PASS, *ORDER) if verdict in occurring]
+    columns = list(dict.fromkeys(columns))
+    if not columns:
+        return []
+    lines = [
+        "## By section",
+        "",
+        "| section | | " + " | ".join(WORDS[verdict] for verdict in columns) + " |",
+        "|---|---|" + "---:|" * len(columns),
+    ]
+    for section in sections(run):
+        found = section.counts
+        cells = " | ".join(str(found.get(verdict, "")) for verdict in columns)
+        lines.append(f"| {_inline(section.id)} | {_inline(section.title)} | {cells} |")
+    return [*lines, ""]
+
+
+def _inline(text: str) -> str:
+    """One line in which nothing is markup but `code` between backticks that pair up."""
+    parts = " ".join(visible(text, _MESSAGE_CHARS_MAX).split()).split("`")
+    if len(parts) % 2 == 0 or not all(parts[1::2]):
+        return _MARKUP.sub(r"\\\1", "`".join(parts))
+    return "".join(
+        f"`{part}`" if index % 2 else _MARKUP.sub(r"\\\1", part) for index, part in enumerate(parts)
+    )
+
+
+def _code(text: str) -> list[str]:
+    """A fenced block whose fence is longer than any in the text."""
+    text = visible(text, _REPRODUCE_CHARS_MAX).strip("\n")
+    longest = max((len(run) for run in re.findall("`+", text)), default=0)
+    fence = "`" * max(3, longest + 1)
+    return [f"{fence}sh", text, fence]

@@ -1,0 +1,1 @@
+"""Commands of the checkout itself: nothing here is installed."""
