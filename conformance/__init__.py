@@ -1,1 +1,1 @@
-"""The conformance suite: a file per section of the catalogue, judging what the scenarios recorded."""
+"""The conformance suite: a file per section, judging what the scenarios recorded."""

@@ -57,12 +57,7 @@ def final_log(run: Run, job: str) -> FinalLog | None:
     candidates = [
         (_rank(recording), recording)
         for recording in run.recordings()
-        if recording.is_stream
-        and job_of(recording) == job
-        and not recording.info.get("after")
-        and "query" not in recording.info
-        and "last_event_id" not in recording.request.url
-        and not (recording.header("content-encoding") or "").strip()
+        if recording.is_stream and job_of(recording) == job and from_start(run, recording)
     ]
     found = []
     for rank, recording in candidates:
@@ -71,6 +66,15 @@ def final_log(run: Run, job: str) -> FinalLog | None:
             pruned = bool(run.profile.events.gap and control(recording, run.profile.events.gap))
             found.append((pruned, rank, -recording.sent_at, FinalLog(recording, events, pruned)))
     return min(found, key=lambda each: each[:3])[3] if found else None
+
+
+def from_start(run: Run, recording: Recording) -> bool:
+    """Whether a stream was asked for without any cursor, and can be read as it is."""
+    return (
+        not recording.request.header("Last-Event-ID")
+        and f"{run.profile.api.cursor_query}=" not in recording.request.url
+        and not recording.header("content-encoding")
+    )
 
 
 def _rank(recording: Recording) -> int:

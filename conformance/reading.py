@@ -16,6 +16,9 @@ from streamgauge.results import Exhibit
 from streamgauge.sse import Block
 from streamgauge.verdict import Unable
 
+PACKED_SHARE = 20
+"""Of hundreds of replays of one log, so many are looked at by checks that look at everything."""
+
 
 @dataclass(frozen=True, slots=True)
 class Seen:
@@ -44,27 +47,23 @@ class Seen:
         return (self.block.start, self.block.end) if self.block else None
 
 
+@lru_cache(maxsize=8192)
 def stream_log(recording: Recording, profile: Profile) -> tuple[Seen, ...]:
-    """The log events of a stream in the order of arrival; control events left out."""
-    if isinstance(recording.reads, PackedReads):
-        return _stream_log(recording, profile)
-    return _kept_stream_log(recording, profile)
+    """The log events of a stream in the order of arrival; control events left out.
 
-
-@lru_cache(maxsize=4096)
-def _kept_stream_log(recording: Recording, profile: Profile) -> tuple[Seen, ...]:
-    return _stream_log(recording, profile)
-
-
-def _stream_log(recording: Recording, profile: Profile) -> tuple[Seen, ...]:
-    return tuple(_seen(block) for block in recording.blocks if is_log(block, profile))
+    Of packed recordings (hundreds of replays) the places in the body are not kept.
+    """
+    packed = isinstance(recording.reads, PackedReads)
+    return tuple(
+        _seen(block, keep=not packed) for block in recording.blocks if is_log(block, profile)
+    )
 
 
 def is_log(block: Block, profile: Profile) -> bool:
     return block.event is not None and block.event.type not in profile.control_events
 
 
-def _seen(block: Block) -> Seen:
+def _seen(block: Block, *, keep: bool) -> Seen:
     assert block.event is not None
     body = as_json(block.event.data)
     inner = body if isinstance(body, dict) else {}
@@ -75,12 +74,13 @@ def _seen(block: Block) -> Seen:
         data=inner.get("data", body),
         at=block.at,
         text=block.event.data,
-        block=block,
+        block=block if keep else None,
     )
 
 
+@lru_cache(maxsize=16384)
 def as_json(text: str) -> Any:
-    """A JSON text's value, None where it is none."""
+    """A JSON text's value, None where it is none. Shared: nobody may change it."""
     try:
         return json.loads(text)
     except (ValueError, RecursionError):
@@ -148,10 +148,16 @@ def streams(bundle: Bundle, *prefixes: str) -> list[Recording]:
 
 
 def all_streams(run: Run) -> list[Recording]:
-    """Every accepted stream of the run, packed ones last and few of them."""
-    found = [r for r in run.recordings() if r.is_stream]
+    """Every accepted stream of the scenarios at hand that is not content-coded, packed ones last
+    and a few of them."""
+    found = [r for r in run.recordings() if r.is_stream and not is_coded(r)]
     packed = [r for r in found if isinstance(r.reads, PackedReads)]
-    return [r for r in found if not isinstance(r.reads, PackedReads)] + packed[:20]
+    return [r for r in found if not isinstance(r.reads, PackedReads)] + packed[:PACKED_SHARE]
+
+
+def is_coded(recording: Recording) -> bool:
+    """Whether the bytes are compressed, so that they have to be judged as something else."""
+    return (recording.header("content-encoding") or "identity").strip().lower() != "identity"
 
 
 def suffix(log: Sequence[Seen], after: str) -> tuple[Seen, ...] | None:

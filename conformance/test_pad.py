@@ -82,8 +82,7 @@ def _frame_ends(recording: Recording, blocks: tuple[Block, ...]) -> list[int]:
 
 def _all_frames(run: Run) -> Iterator[Frame]:
     for recording in all_streams(run):
-        if recording.header("content-encoding") in (None, "identity"):
-            yield from frames(recording)
+        yield from frames(recording)
 
 
 @check("PAD-01", *SCENARIOS)

@@ -10,7 +10,7 @@ from streamgauge.check import Run, check
 from streamgauge.recording import Recording
 from streamgauge.verdict import Broken, Found, Inapplicable, Unable
 
-from .finals import FinalLog, by_job, ended, ended_at, final_log, scenario_log, unanswered
+from .finals import FinalLog, by_job, ended, ended_at, final_log, unanswered
 from .reading import Seen, difference, exhibit, listed
 
 EVERYWHERE = ("live", "log", "starts", "quiet", "texts")
@@ -24,8 +24,7 @@ def snapshots(run: Run, *scenarios: str) -> list[Recording]:
     """All plain requests for snapshots, in the order in which they were sent."""
     found = []
     for name in scenarios:
-        bundle = run.evidence.bundles.get(name)
-        for recording in bundle.recordings if bundle is not None else ():
+        for recording in run.bundle(name).recordings if name in run.evidence.bundles else ():
             is_snapshot = "snapshot" in recording.label.split()
             if is_snapshot and recording.request.header("If-None-Match") is None:
                 found.append(recording)
@@ -137,13 +136,15 @@ def _cursor_fault(run: Run, recording: Recording, log: FinalLog) -> str:
             f"{last!r}: no other view can go on from it"
         )
     if shown and ended(run, shown) and cursor != shown[-1].id:
-        return f"the cursor is {cursor!r} though the last event of the ended job is {shown[-1].id!r}"
+        return (
+            f"the cursor is {cursor!r} though the last event of the ended job is {shown[-1].id!r}"
+        )
     return ""
 
 
 @check("SNAP-03", *EVERYWHERE)
 def test_snapshot_and_what_follows_are_the_log(run: Run) -> Found:
-    """If a snapshot stands at cursor c, then its events are the log up to c, no more and no less."""
+    """If a snapshot stands at cursor c, then its events are exactly the log up to c."""
     taken = snapshots(run, *EVERYWHERE)
     compared = running = events = 0
     for recording, log in _logs(run, taken):
@@ -328,7 +329,9 @@ def _change(earlier: Recording, later: Recording) -> str:
         return ""
     name = changed[0]
     was, now = (json.dumps(body.get(name))[:80] for body in (one, other))
-    return f"{name} has changed since {earlier.label} (which showed the end too): {was} became {now}"
+    return (
+        f"{name} has changed since {earlier.label} (which showed the end too): {was} became {now}"
+    )
 
 
 def _validators(run: Run, judged: int) -> str:

@@ -26,7 +26,7 @@ RFC3339_UTC = re.compile(
 PHYSICAL_LINE_MAX = 64 * 1024
 REPARSED_MAX = 40
 REPARSED_OCTETS_MAX = 3_000_000
-EVERYWHERE = ("log", "live", "texts", "endings")
+EVERYWHERE = ("log", "live", "texts", "endings", "quiet")
 
 
 def _blocks(run: Run) -> Iterator[tuple[Recording, Block]]:

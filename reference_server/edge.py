@@ -24,7 +24,6 @@ from hypercorn.protocol.h2 import H2Protocol, StreamBuffer
 from hypercorn.protocol.h11 import H11Protocol
 from hypercorn.protocol.http_stream import HTTPStream
 
-
 Scope = dict[str, Any]
 Message = dict[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -68,6 +67,24 @@ def check_hypercorn() -> None:
         )
 
 
+def answer_broken_bodies_with(answer: ErrorAnswer) -> None:
+    """Let HTTP/1.1 requests whose body cannot be read be answered with a document.
+
+    Hypercorn answers them itself, empty, before an application has been asked. There is no place to
+    put this in but the class: a body may break in the very read that brought its header section.
+    """
+
+    async def send_error_response(protocol: H11Protocol, status_code: int) -> None:
+        scope = getattr(protocol.stream, "scope", None)  # None: the header section is unreadable
+        headers, body = answer(scope or {"headers": [], "http_version": "1.1"}, status_code)
+        headers += protocol.config.response_headers("h11")
+        await protocol._send_h11_event(h11.Response(status_code=status_code, headers=headers))
+        await protocol._send_h11_event(h11.Data(data=body))
+        await protocol._send_h11_event(h11.EndOfMessage())
+
+    H11Protocol._send_error_response = send_error_response  # type: ignore[assignment, method-assign]
+
+
 class BoundedStreamBuffer(StreamBuffer):
     """An HTTP/2 stream's unsent bytes, with a bound that holds.
 
@@ -100,14 +117,12 @@ class Connection:
         "_finished",
         "_http",
         "_protocol",
-        "_scope",
         "_started",
         "_tcp",
         "_writing_since_s",
     )
 
-    def __init__(self, scope: Scope, send: Send) -> None:
-        self._scope = scope
+    def __init__(self, send: Send) -> None:
         self._http: HTTPStream = send.__self__  # type: ignore[attr-defined]
         self._protocol: H11Protocol | H2Protocol = self._http.send.__self__
         self._tcp: TCPServer = self._protocol.send.__self__
@@ -175,22 +190,6 @@ class Connection:
         if self._started and not self._finished and not self._http.closed:
             await self.cut()
 
-    def answer_errors_with(self, answer: ErrorAnswer) -> None:
-        """Replace the empty answer to broken HTTP/1.1 framing of this request's body."""
-        protocol = self._protocol
-        if not isinstance(protocol, H11Protocol):
-            return
-        scope = self._scope
-
-        async def send_error_response(status: int) -> None:
-            headers, body = answer(scope, status)
-            headers += protocol.config.response_headers("h11")
-            await protocol._send_h11_event(h11.Response(status_code=status, headers=headers))
-            await protocol._send_h11_event(h11.Data(data=body))
-            await protocol._send_h11_event(h11.EndOfMessage())
-
-        protocol._send_error_response = send_error_response  # type: ignore[assignment, method-assign]
-
 
 class Edge:
     """The outermost ASGI layer: knows every live request and every connection that had one."""
@@ -200,12 +199,10 @@ class Edge:
         app: AsgiApp,
         *,
         stalled_reader_s: float,
-        error_answer: ErrorAnswer,
         on_cut: Callable[[], None],
     ) -> None:
         self._app = app
         self._stalled_reader_s = stalled_reader_s
-        self._error_answer = error_answer
         self._on_cut = on_cut
         self._live: set[Connection] = set()
         self._servers: WeakSet[TCPServer] = WeakSet()
@@ -214,8 +211,7 @@ class Edge:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        connection = Connection(scope, send)
-        connection.answer_errors_with(self._error_answer)
+        connection = Connection(send)
         self._servers.add(connection.server)
         self._live.add(connection)
         try:

@@ -13,7 +13,6 @@ from typing import Final
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 
-
 CONTENT_TYPE: Final = CONTENT_TYPE_PLAIN_0_0_4
 #: Below this, a frame may wait in a proxy's buffer for the next one (protocol §3).
 FRAME_EXPECTED_BYTES: Final = 4096

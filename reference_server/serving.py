@@ -24,7 +24,7 @@ from hypercorn.config import Config
 
 from .app import Parts, create_app
 from .cors import CorsPolicy
-from .edge import Edge
+from .edge import Edge, answer_broken_bodies_with
 from .guard import Guard
 from .lifecycle import Lifecycle
 from .settings import Settings
@@ -110,10 +110,10 @@ class Server:
             CorsPolicy(settings.cors_allow_origins),
             settings.root_path,
         )
+        answer_broken_bodies_with(guard.error_answer)
         self.edge = Edge(
             guard,
             stalled_reader_s=settings.stalled_reader_seconds,
-            error_answer=guard.error_answer,
             on_cut=parts.metrics.reader_cut,
         )
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import weakref
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -190,7 +190,7 @@ class Stream:
         timestamp = self._streams.clock.timestamp()
         return self._streams.encoder.control(name, timestamp, to_json(data), retry_ms)
 
-    async def _due(self) -> Sequence[bytes]:
+    async def _due(self) -> Iterable[bytes]:
         """The next write's pieces; moves the cursor. Empty at the head, or without a store."""
         try:
             batch = await self.log.frames(self.reader.cursor, WRITE_BYTES)
@@ -202,7 +202,7 @@ class Stream:
             return []
         self.reader.cursor = batch.last
         self._newest_emitted_s = batch.newest_emitted
-        return list(_pieces(b"".join(batch.data)))
+        return _pieces(b"".join(batch.data))
 
     async def _announce(self) -> None:
         """Tell the runner that the subscriber which this job may be waiting for is here."""
@@ -241,7 +241,10 @@ class Stream:
 
 
 def _pieces(data: bytes) -> Iterator[bytes]:
-    """The write itself, or slices of one that is too large to be held for many slow readers."""
+    """The write itself, or slices of one that is too large, cut when their turn comes.
+
+    A single frame is not copied by being joined, so many readers of it share the whole.
+    """
     if len(data) <= WHOLE_FRAME_MAX_BYTES:
         yield data
         return

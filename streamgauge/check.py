@@ -10,7 +10,7 @@ import inspect
 import time
 import traceback
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from .catalogue import Requirement, catalogue
@@ -27,7 +27,7 @@ from .verdict import Broken, Found, Inapplicable, NotRun, Unable
 RUN_FIXTURE = "streamgauge_run"
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Run:
     """What a check may look at: the profile, what was found out, and its scenarios' bundles."""
 
@@ -66,8 +66,18 @@ class Run:
             raise Unable(bundle.unable or f"nothing was recorded as {label!r} ({scenario})")
         return recording
 
+    def only(self, names: tuple[str, ...]) -> Run:
+        """The same run as a check sees it: with the scenarios that it declares, and no others.
+
+        So a check's outcome depends on nothing but those, and it can be judged as soon as they
+        have been played.
+        """
+        # Copied in one step: scenarios may be adding bundles while this is judged early.
+        bundles = {n: b for n, b in dict(self.evidence.bundles).items() if n in names}
+        return replace(self, evidence=replace(self.evidence, bundles=bundles))
+
     def recordings(self) -> list[Recording]:
-        """All that the run recorded."""
+        """All that the scenarios at hand recorded."""
         return [r for bundle in self.evidence.bundles.values() for r in bundle.recordings]
 
     def require_part(self, part: str) -> None:
@@ -94,7 +104,7 @@ class Run:
                 recording.is_stream
                 and bundle.start_of(recording) is not None
                 and any(self.is_log(block) for block in recording.blocks)
-                for bundle in self.evidence.bundles.values()
+                for bundle in list(self.evidence.bundles.values())
                 for recording in bundle.recordings
             )
         return self._proven
@@ -164,6 +174,8 @@ def judge(definition: Check, run: Run) -> CheckResult:
             verdict, message = Verdict.COULD_NOT_TEST, f"{excuse}; until then: {message}"
     except Unable as reason:
         verdict, message = Verdict.COULD_NOT_TEST, str(reason)
+        if run.evidence.stopped and not run.proven:
+            message = run.evidence.stopped
     except Inapplicable as reason:
         verdict, message = Verdict.NOT_APPLICABLE, str(reason)
     except NotRun as reason:
@@ -191,7 +203,7 @@ def _run_function(definition: Check, run: Run) -> Found:
         run.require_part("shape")
     if definition.part:
         run.require_part(definition.part)
-    return definition.function(run)
+    return definition.function(run.only(definition.scenarios))
 
 
 def _fault(definition: Check, run: Run) -> Verdict:

@@ -66,8 +66,17 @@ async def collect(
     scenarios: Sequence[Scenario],
     evidence: Evidence,
     progress: Callable[[Mapping[str, tuple[str, float]], float], None],
+    played: Callable[[], None],
 ) -> None:
     """Fill `evidence`; what was recorded so far is in it also when this is cancelled.
+
+    Args:
+        target: where to test, and how.
+        scenarios: what to play, the probe among them.
+        evidence: what to fill.
+        progress: told once a second what is being waited for.
+        played: called in a thread of its own each time a scenario is over and only patient ones
+            are left, never twice at once: judging early fills the time in which these wait.
 
     Raises:
         Unreachable: before anything could be tested.
@@ -86,11 +95,11 @@ async def collect(
     )
     lags: list[float] = []
     watchers = [
-        asyncio.create_task(_watch_loop(lags)),
+        asyncio.create_task(_watch_loop(shared, lags)),
         asyncio.create_task(_report_progress(shared, progress)),
     ]
     try:
-        await _play(shared, scenarios, evidence)
+        await _play(shared, scenarios, evidence, played)
         if evidence.bundles.get(PROBE_NAME) and not evidence.stopped:
             await _check_still_there(client, evidence)
     finally:
@@ -103,13 +112,29 @@ async def collect(
             await each.aclose()
 
 
-async def _play(shared: Shared, scenarios: Sequence[Scenario], evidence: Evidence) -> None:
+async def _play(
+    shared: Shared,
+    scenarios: Sequence[Scenario],
+    evidence: Evidence,
+    played: Callable[[], None],
+) -> None:
     """The probe first, because it finds out what the target can do; then all others together."""
-    probe = [scenario for scenario in scenarios if scenario.name == PROBE_NAME]
-    rest = [scenario for scenario in scenarios if scenario.name != PROBE_NAME]
-    for scenario in probe:
+    one_at_a_time = asyncio.Lock()
+    hurried = {s.name for s in scenarios if not s.patient and s.name != PROBE_NAME}
+
+    async def play(scenario: Scenario) -> None:
         await _one(scenario, shared, evidence)
-    tasks = [asyncio.create_task(_one(scenario, shared, evidence)) for scenario in rest]
+        hurried.discard(scenario.name)
+        shared.calm = not hurried
+        async with one_at_a_time:
+            if shared.calm:
+                await asyncio.to_thread(played)
+
+    for scenario in scenarios:
+        if scenario.name == PROBE_NAME:
+            await _one(scenario, shared, evidence)
+    evidence.shaped, evidence.found = shared.shaped, shared.found
+    tasks = [asyncio.create_task(play(s)) for s in scenarios if s.name != PROBE_NAME]
     try:
         await asyncio.gather(*tasks)
     finally:
@@ -174,9 +199,10 @@ async def _check_still_there(client: Client, evidence: Evidence) -> None:
     )
 
 
-async def _watch_loop(lags: list[float]) -> None:
+async def _watch_loop(shared: Shared, lags: list[float]) -> None:
+    """How late this loop is, as long as anything is played whose timing is judged closely."""
     loop = asyncio.get_running_loop()
-    while True:
+    while not shared.calm:
         due = loop.time() + LAG_PROBE_S
         await asyncio.sleep(LAG_PROBE_S)
         lags.append(loop.time() - due)

@@ -58,6 +58,10 @@ class Shared:
     natural: Job | None = None
     """The job that unshaped scenarios share, and its reader from the first moment."""
     natural_reader: LiveExchange | None = None
+    heavy: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """Held by a scenario while it moves so much that others' timing would suffer beside it."""
+    calm: bool = False
+    """Only patient scenarios are left."""
     waiting: dict[str, tuple[str, float]] = field(default_factory=dict)
     """Scenario -> what it waits for, until when: the progress line."""
 
@@ -372,6 +376,8 @@ class Scenario:
     run: Callable[[Lab], Awaitable[None]]
     about: str
     """What it does, for the progress line."""
+    patient: bool = False
+    """It mostly waits for seconds, so that judging beside it does not disturb its timing."""
 
 
 def outcome(recording: Recording) -> str:

@@ -14,6 +14,7 @@ import signal
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -71,6 +72,7 @@ class Session:
         self.config = config
         self.run: Run | None = None
         self.results: dict[str, CheckResult] = {}
+        self._early: dict[str, CheckResult] = {}
         self.started = datetime.now(UTC)
         self.result: RunResult | None = None
         self.report_dir = Path(config.getoption("--report-dir"))
@@ -93,19 +95,18 @@ class Session:
             return (yield)
         try:
             target = target_from(self.config)
-            evidence = self._evidence(target, session.items)
+            trace = self.config.getoption("--from-trace")
+            evidence = evidence_from(Path(trace)) if trace else Evidence()
         except (UsageError, TraceError) as error:
             raise pytest.exit.Exception(str(error), returncode=USAGE_EXIT) from error
-        self.run = Run(
-            target.base_url, target.profile, evidence, bool(self.config.getini("strict"))
-        )
+        strict = bool(self.config.getini("strict"))
+        self.run = Run(target.base_url, target.profile, evidence, strict)
+        if not trace:
+            self._collect(target, evidence, session.items)
         return (yield)
 
-    def _evidence(self, target: Target, items: Sequence[pytest.Item]) -> Evidence:
-        trace = self.config.getoption("--from-trace")
-        if trace:
-            return evidence_from(Path(trace))
-        evidence = Evidence()
+    def _collect(self, target: Target, evidence: Evidence, items: Sequence[pytest.Item]) -> None:
+        definitions = [d for item in items if (d := _definition(item)) is not None]
         wanted = {name for item in items for name in _scenarios_of(item)}
         scenarios = [
             scenario
@@ -115,14 +116,30 @@ class Session:
         terminal = Progress(self.config)
         signal.signal(signal.SIGTERM, signal.default_int_handler)
         try:
-            asyncio.run(collect(target, scenarios, evidence, terminal.show))
+            played = partial(self._judge_early, definitions)
+            asyncio.run(collect(target, scenarios, evidence, terminal.show, played))
         except KeyboardInterrupt:
             evidence.stopped = f"interrupted after {_since(self.started):.0f} s"
         except Unreachable as error:
             evidence.stopped = str(error)
         finally:
             terminal.clear()
-        return evidence
+
+    def _judge_early(self, definitions: Sequence[Check]) -> None:
+        """Judge what is ready while other scenarios still wait.
+
+        Only what holds whatever else happens is kept: a fault is judged again at the end, when it
+        is known whether the target went away or the instrument was late.
+        """
+        assert self.run is not None
+        bundles = self.run.evidence.bundles
+        for definition in definitions:
+            identifier = definition.requirement.id
+            if identifier in self._early or not all(n in bundles for n in definition.scenarios):
+                continue
+            result = judge(definition, self.run)
+            if result.verdict is Verdict.PASS:
+                self._early[identifier] = result
 
     # -- judging -------------------------------------------------------------------------------
 
@@ -132,7 +149,8 @@ class Session:
 
         def settle(definition: Check) -> None:
             assert self.run is not None
-            result = judge(definition, self.run)
+            early = self._early.get(definition.requirement.id)
+            result = early or judge(definition, self.run)
             known = self.results.get(result.requirement.id)
             if known is None or SEVERITY.index(result.verdict) > SEVERITY.index(known.verdict):
                 self.results[result.requirement.id] = result

@@ -54,9 +54,10 @@ class PackedReads(Sequence[Read]):
     """
 
     def __init__(self, times: Sequence[float], sizes: Sequence[int], packed: bytes) -> None:
-        self._times = times
-        self._sizes = sizes
-        self._packed = packed
+        self.times = times
+        self.sizes = sizes
+        self.packed = packed
+        """The body, deflated (zlib)."""
 
     @classmethod
     def pack(cls, reads: Sequence[Read]) -> PackedReads:
@@ -66,12 +67,12 @@ class PackedReads(Sequence[Read]):
         )
 
     def __len__(self) -> int:
-        return len(self._times)
+        return len(self.times)
 
     def __iter__(self) -> Iterator[Read]:
-        body = memoryview(zlib.decompress(self._packed))
+        body = memoryview(zlib.decompress(self.packed))
         position = 0
-        for at, size in zip(self._times, self._sizes, strict=True):
+        for at, size in zip(self.times, self.sizes, strict=True):
             yield Read(at, bytes(body[position : position + size]))
             position += size
 

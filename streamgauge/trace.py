@@ -3,7 +3,8 @@
 The file is gzip over lines of JSON: a header with the version, a line for each bundle followed by a
 line for each of its recordings, and a last line that tells how many there were, so that a file that
 was cut off is never taken for a shorter run. Bodies that are UTF-8 are kept as text, so that
-`zcat trace | grep` works on them; others as base64. Lossless either way.
+`zcat trace | grep` works on them; others as base64; bodies that the run itself kept packed go in
+as they are, so that saving a run costs little of its time. Lossless either way.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import json
 import os
 import zlib
 from base64 import b64decode, b64encode
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -158,9 +159,20 @@ def _to_bytes(value: str | dict[str, str]) -> bytes:
     return b64decode(value["base64"], validate=True)
 
 
+def _from_reads(reads: Sequence[Read]) -> dict[str, Any]:
+    """Times, sizes and bytes; what is packed already goes in as it is."""
+    if isinstance(reads, PackedReads):
+        packed = b64encode(reads.packed).decode("ascii")
+        return {"read_at": [*reads.times], "read_sizes": [*reads.sizes], "packed": packed}
+    return {
+        "read_at": [read.at for read in reads],
+        "read_sizes": [len(read.data) for read in reads],
+        "body": _from_bytes(b"".join(read.data for read in reads)),
+    }
+
+
 def _from_recording(recording: Recording) -> dict[str, Any]:
     request = recording.request
-    reads = list(recording.reads)
     return {
         "label": recording.label,
         "request": {
@@ -174,10 +186,7 @@ def _from_recording(recording: Recording) -> dict[str, Any]:
         "http_version": recording.http_version,
         "headers": recording.headers,
         "head_at": recording.head_at,
-        "read_at": [read.at for read in reads],
-        "read_sizes": [len(read.data) for read in reads],
-        "packed": isinstance(recording.reads, PackedReads),
-        "body": _from_bytes(b"".join(read.data for read in reads)),
+        **_from_reads(recording.reads),
         "end": recording.end.value,
         "ended_at": recording.ended_at,
         "error": recording.error,
@@ -188,7 +197,6 @@ def _from_recording(recording: Recording) -> dict[str, Any]:
 
 def _to_recording(row: Mapping[str, Any]) -> Recording:
     request = row["request"]
-    reads = _to_reads(row["read_at"], row["read_sizes"], _to_bytes(row["body"]))
     return Recording(
         label=row["label"],
         request=Request(
@@ -202,8 +210,7 @@ def _to_recording(row: Mapping[str, Any]) -> Recording:
         http_version=row["http_version"],
         headers=_to_headers(row["headers"]),
         head_at=row["head_at"],
-        # What the run could not afford to keep unpacked, a later judgement cannot either.
-        reads=PackedReads.pack(reads) if row["packed"] else reads,
+        reads=_to_reads(row),
         end=End(row["end"]),
         ended_at=row["ended_at"],
         error=row["error"],
@@ -216,15 +223,30 @@ def _to_headers(rows: Iterable[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
     return tuple((name, value) for name, value in rows)
 
 
-def _to_reads(times: list[float], sizes: list[int], body: bytes) -> tuple[Read, ...]:
-    if min(sizes, default=0) < 0 or sum(sizes) != len(body):
+def _to_reads(row: Mapping[str, Any]) -> Sequence[Read]:
+    times, sizes = row["read_at"], row["read_sizes"]
+    packed = b64decode(row["packed"], validate=True) if "packed" in row else None
+    body = _to_bytes(row["body"]) if packed is None else _inflated(packed, sum(sizes))
+    if min(sizes, default=0) < 0 or sum(sizes) != len(body) or len(sizes) != len(times):
         raise ValueError("the sizes of the reads do not add up to the body")
+    if packed is not None:
+        return PackedReads(times, sizes, packed)
     reads: list[Read] = []
     position = 0
     for at, size in zip(times, sizes, strict=True):
         reads.append(Read(at, body[position : position + size]))
         position += size
     return tuple(reads)
+
+
+def _inflated(packed: bytes, size: int) -> bytes:
+    """The packed body, never more of it than its reads account for."""
+    if size > TRACE_BYTES_MAX:
+        raise ValueError("a body is larger than a whole trace may be")
+    try:
+        return zlib.decompressobj().decompress(packed, size + 1)
+    except zlib.error as error:
+        raise ValueError(f"a packed body cannot be unpacked: {error}") from error
 
 
 def _to_bundle(row: Mapping[str, Any], recordings: Iterable[Mapping[str, Any]]) -> Bundle:

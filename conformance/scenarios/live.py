@@ -12,6 +12,8 @@ from .shapes import UNICODE_TEXT, script
 INTERVAL_MS = 80
 READERS = 5
 NATURAL_WATCH_S = 60.0
+ENDING_S = 5.0
+"""How much longer than its script a job is waited for when no stream tells of its end."""
 
 
 async def live(lab: Lab) -> None:
@@ -44,6 +46,7 @@ async def live(lab: Lab) -> None:
     ]
     await asyncio.gather(*watchers)
     await _until_end(lab, [first, *readers, coded], bound_s)
+    await _until_job_ended(lab, job, [first, *readers, coded], lasts_s)
     await asyncio.gather(
         lab.read(job, "final replay", bound_s=10.0),
         lab.poll(job, "final poll", limit=1000),
@@ -58,6 +61,21 @@ async def _until_end(lab: Lab, readers: list[LiveExchange], within_s: float) -> 
     await asyncio.gather(
         *(r.until(lambda each: each.end is not None, close_s + 1.0) for r in readers)
     )
+
+
+async def _until_job_ended(
+    lab: Lab, job: Job, readers: list[LiveExchange], within_s: float
+) -> None:
+    """Where every stream was ended early (recycled, cut), the job itself tells when it is over."""
+    deadline = job.started.ended_at + within_s + ENDING_S
+    number = 0
+    while not any(map(lab.ended, readers)) and lab.now() < deadline:
+        snapshot = await lab.snapshot(job, f"waiting snapshot {number}")
+        body = snapshot.json
+        if not isinstance(body, dict) or body.get("status") in ("completed", "failed", "canceled"):
+            break
+        number += 1
+        await asyncio.sleep(0.5)
 
 
 async def _snapshots(lab: Lab, job: Job, first: LiveExchange) -> None:

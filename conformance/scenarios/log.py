@@ -74,7 +74,8 @@ async def _every_cursor(lab: Lab, job: Job, ids: Sequence[str]) -> None:
         async with limit:
             await lab.poll(job, f"after {k}", after=k, limit=1000)
 
-    await asyncio.gather(*map(resume, some[:-1]), *map(poll, some))
+    async with lab.shared.heavy:
+        await asyncio.gather(*map(resume, some[:-1]), *map(poll, some))
 
 
 async def _pages(lab: Lab, job: Job) -> None:

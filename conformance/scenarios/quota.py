@@ -113,7 +113,7 @@ async def _resume_recycled(
     async def follow(number: int, job: Job, reader: LiveExchange) -> None:
         latest, cursor = reader, lab.newest(reader)
         for turn in range(RESUMES_MAX):
-            if lab.ended(latest) or latest.end is None:
+            if lab.ended(latest) or latest.end is None or latest.status != 200:
                 return
             label = f"{name} resumed {number}" + (f"/{turn}" if turn else "")
             latest = lab.stream(job, label, cursor=cursor or None, bound_s=8.0)
@@ -200,9 +200,7 @@ async def _reads_are_free(lab: Lab, runs: int) -> None:
     own = _as(lab, client)
     for number in range(runs + 1):
         resumed = "1" if number % 2 else None
-        await lab.read(
-            jobs[0], f"reads stream {number}", cursor=resumed, headers=own, bound_s=8.0
-        )
+        await lab.read(jobs[0], f"reads stream {number}", cursor=resumed, headers=own, bound_s=8.0)
     await lab.snapshot(jobs[0], "reads snapshot", headers=own)
     await lab.ask("GET", jobs[0].events, label="reads poll", headers=own)
     await _starts(lab, "reads", runs - 1, client, TINY, first=2)

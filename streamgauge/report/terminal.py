@@ -153,6 +153,10 @@ def _lines(heading: str, checks: tuple[CheckResult, ...], width: int, paint: _Pa
     if not checks:
         return []
     lines = [paint(f"{heading} ({len(checks)})", "1")]
+    if len(checks) > 1 and len({check.message for check in checks}) == 1:
+        # One cause for all of them (an address where nobody listens) is said once.
+        names = f"{checks[0].requirement.id} ... {checks[-1].requirement.id}"
+        return [*lines, *_wrapped(f"{names}: {_flat(checks[0].message)}", width, "  ", "    "), ""]
     ids = max(len(check.requirement.id) for check in checks)
     for check in checks:
         name = check.requirement.id

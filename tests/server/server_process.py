@@ -75,6 +75,14 @@ class ServerProcess:
             if not page["has_more"]:
                 return found
 
+    def wait_ended(self, job_id: str) -> None:
+        """Wait until the job has ended."""
+        url = f"{self.url}/api/jobs/{job_id}/events?limit=1"
+        wait_until(
+            lambda: httpx.get(url).json()["status"] in ("completed", "failed", "canceled"),
+            f"job {job_id} ends",
+        )
+
     def terminate(self) -> float:
         """SIGTERM; returns how long the process took to end."""
         began = time.monotonic()
@@ -167,5 +175,8 @@ class RawConnection:
         except ConnectionResetError:
             return self.received
 
-    def close(self) -> None:
+    def __enter__(self) -> RawConnection:
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
         self.socket.close()

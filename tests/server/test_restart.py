@@ -74,10 +74,10 @@ def test_orderly_restart_continues_at_once(tmp_path: Path) -> None:
     script = {"events": 100, "interval_ms": 10}
     with running_server(tmp_path, **env) as server:
         job = server.start_job(pipeline=script)["job_id"]
-        reader = RawConnection(server.address)
-        reader.get(f"/api/jobs/{job}/stream")
-        reader.receive_until(lambda got: b"id: 5\n" in got)
-        assert server.terminate() < 5
+        with RawConnection(server.address) as reader:
+            reader.get(f"/api/jobs/{job}/stream")
+            reader.receive_until(lambda got: b"id: 5\n" in got)
+            assert server.terminate() < 5
     with running_server(tmp_path, **env) as server:
         body = httpx.get(f"{server.url}/api/jobs/{job}/stream", timeout=20).content
         assert frames_of(body)[-1]["event"] == "done"
