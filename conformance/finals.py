@@ -62,10 +62,25 @@ def final_log(run: Run, job: str) -> FinalLog | None:
     found = []
     for rank, recording in candidates:
         events = stream_log(recording, run.profile)
-        if events and events[-1].type in run.profile.events.terminal:
+        whole = rank == 0 or _has_no_holes(run, events)
+        if whole and _usable(run, events):
             pruned = bool(run.profile.events.gap and control(recording, run.profile.events.gap))
             found.append((pruned, rank, -recording.sent_at, FinalLog(recording, events, pruned)))
     return min(found, key=lambda each: each[:3])[3] if found else None
+
+
+def _usable(run: Run, events: Sequence[Seen]) -> bool:
+    """Whether a log reaches its end, and its events can be told apart."""
+    terminal = bool(events) and events[-1].type in run.profile.events.terminal
+    return terminal and all(event.id for event in events)
+
+
+def _has_no_holes(run: Run, events: Sequence[Seen]) -> bool:
+    """A reader that watched the job live may have missed something; contiguous ids would tell."""
+    if run.profile.ids.order != "contiguous":
+        return True
+    first = run.profile.ids.first
+    return [event.id for event in events] == [str(first + n) for n in range(len(events))]
 
 
 def from_start(run: Run, recording: Recording) -> bool:
@@ -97,6 +112,23 @@ def scenario_log(run: Run, scenario: str) -> FinalLog:
             bundle.unable or f"no stream showed the whole log of the finished job ({scenario})"
         )
     return log
+
+
+def known_log(run: Run, job: str) -> FinalLog | None:
+    """The final log, or as much of it as the stream shows that reached furthest."""
+    if log := final_log(run, job):
+        return log
+    reached = [
+        (len(events), recording, events)
+        for recording in run.recordings()
+        if recording.is_stream and job_of(recording) == job and from_start(run, recording)
+        if (events := stream_log(recording, run.profile))
+    ]
+    if not reached:
+        return None
+    _, recording, events = max(reached, key=lambda each: each[0])
+    pruned = bool(run.profile.events.gap and control(recording, run.profile.events.gap))
+    return FinalLog(recording, events, pruned)
 
 
 def ended_at(run: Run, job: str) -> float | None:

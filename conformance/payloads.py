@@ -76,7 +76,7 @@ SCHEMAS: Final[dict[str, dict[str, tuple[Rule, str]]]] = {
 
 
 def schema_fault(kind: str, data: Any) -> str:
-    """What is wrong with an event's data, "" where nothing is or the type is not of the protocol."""
+    """What is wrong with an event's data, "" where nothing is or the type is not known here."""
     schema = SCHEMAS.get(kind)
     if schema is None:
         return ""

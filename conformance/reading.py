@@ -1,4 +1,4 @@
-"""The log as each view shows it: streams, snapshots and pages brought to one shape for comparing."""
+"""The log as each view shows it: streams, snapshots and pages in one shape for comparing."""
 
 from __future__ import annotations
 
@@ -71,7 +71,8 @@ def _seen(block: Block, *, keep: bool) -> Seen:
         id=block.own_id or "",
         type=block.event.type,
         timestamp=str(inner.get("timestamp", "")),
-        data=inner.get("data", body),
+        # What is no JSON is plain text, and then the text itself is what the event says.
+        data=inner.get("data", block.event.data if body is None else body),
         at=block.at,
         text=block.event.data,
         block=block if keep else None,

@@ -62,7 +62,7 @@ def _plain_streams(run: Run) -> Iterator[Recording]:
         ("log", ("replay 1", "replay 2", "reader")),
         ("live", ("reader", "joiner")),
         ("starts", ("join",)),
-        ("probe", ("shaped reader", "natural reader")),
+        ("probe", ("reader",)),
     ):
         bundle = run.evidence.bundles.get(scenario)
         for label in labels if bundle else ():
@@ -300,7 +300,8 @@ def test_starts_answer_with_urls_that_work_at_once(run: Run) -> Found:
     answer = next((r for r in _start_answers(run)), None)
     told = ""
     if answer is not None and (answer.status != 202 or not answer.header("location")):
-        told = f"answers {answer.status} {'without' if not answer.header('location') else 'with'} Location (should: 202 with Location)"
+        place = "with" if answer.header("location") else "without"
+        told = f"answers {answer.status} {place} Location (should: 202 with Location)"
     return Found(judged, "answers", told)
 
 
@@ -519,7 +520,7 @@ def _opening_fault(run: Run, recording: Recording, told: dict[str, object]) -> s
     )
     if finished and ids and int(latest) > int(ids[-1]):
         return f"says latest={latest}, the log ends at {ids[-1]}"
-    if recording.label.startswith(("replay", "suffix", "final replay")) and ids:
-        if finished and int(latest) != int(ids[-1]):
-            return f"says latest={latest} of a finished job whose log ends at {ids[-1]}"
+    afterwards = recording.label.startswith(("replay", "suffix", "final replay"))
+    if afterwards and finished and ids and int(latest) != int(ids[-1]):
+        return f"says latest={latest} of a finished job whose log ends at {ids[-1]}"
     return ""

@@ -17,10 +17,11 @@ from .finals import (
     final_log,
     from_start,
     job_of,
+    known_log,
     scenario_log,
     unanswered,
 )
-from .reading import Seen, control, exhibit, listed, stream_log
+from .reading import Seen, control, exhibit, listed, stream_log, streams
 
 LIVE_AFTER_S = 0.5
 """What arrives so much later than the head is no longer the replay."""
@@ -69,9 +70,11 @@ def _same_job(run: Run, job: str) -> list[Recording]:
 @check("LATE-01", "live")
 def test_a_late_joiner_gets_the_whole_log(run: Run) -> Found:
     """If a reader joins a running job, then it gets the log from its first event, and goes on."""
-    bundle, log = run.bundle("live"), scenario_log(run, "live")
-    over = ended_at(run, str(bundle.facts.get("job")))
-    everything = _same_job(run, str(bundle.facts.get("job")))
+    bundle = run.bundle("live")
+    job = str(bundle.facts.get("job"))
+    over, log, everything = ended_at(run, job), known_log(run, job), _same_job(run, job)
+    if log is None:
+        raise Unable(bundle.unable or "no stream showed any event of the running job")
     judged, behind = 0, []
     dead: list[Recording] = []
     for joiner in bundle.all("joiner"):
@@ -364,19 +367,16 @@ def _afterwards_fault(run: Run, recording: Recording) -> str:
     witness = _witness(run, recording)
     if not seen or not ended(run, seen):
         return _unfinished(recording, seen)
-    if witness is not None and seen[0].id != witness[0].id and not _has_gap(run, recording):
-        return f"its first event is {seen[0].id!r} instead of {witness[0].id!r}"
-    if (
-        witness is not None
-        and set(_ids(witness)) - set(_ids(seen))
-        and not _has_gap(run, recording)
-    ):
-        missing = min(set(_ids(witness)) - set(_ids(seen)), key=_ids(witness).index)
-        raise Unable(f"{recording.label} lacks event {missing!r} (see REPLAY-05 and REPLAY-03)")
+    if witness is not None and not _has_gap(run, recording):
+        shown = set(_ids(seen))
+        if witness[0].id not in shown:
+            return f"its first event is {seen[0].id!r} instead of {witness[0].id!r}"
+        if missing := [i for i in _ids(witness) if i and i not in shown]:
+            raise Unable(f"{recording.label} lacks event {missing[0]!r} (see REPLAY-03)")
     open_s = recording.ended_at - seen[-1].at
     if open_s <= close_s + OPEN_MARGIN_S:
         return ""
-    if _live_readers_hang(run, recording):
+    if _live_readers_hang(run):
         raise Unable("streams are not closed after the terminal event at all (see LIFE-02)")
     still = "still open" if recording.end in (End.TIMEOUT, End.LEFT) else "closed only"
     return f"{still} {open_s:.1f} s after its terminal event ({close_s:g} s are declared)"
@@ -407,12 +407,14 @@ def _witness(run: Run, recording: Recording) -> tuple[Seen, ...] | None:
     return None
 
 
-def _live_readers_hang(run: Run, recording: Recording) -> bool:
-    """Whether readers that saw the end live were not let go either."""
+def _live_readers_hang(run: Run) -> bool:
+    """Whether readers that had watched the job live were not let go at its end either."""
     close_s = run.profile.declared.close_s
-    for other in _own_streams(run, job_of(recording)):
-        seen = stream_log(other, run.profile) if "reader" in other.label.split() else ()
-        if ended(run, seen) and other.ended_at - seen[-1].at > close_s + OPEN_MARGIN_S:
+    for reader in streams(run.bundle("live"), "reader"):
+        seen = stream_log(reader, run.profile)
+        if not ended(run, seen) or seen[-1].at < (reader.head_at or 0.0) + LIVE_AFTER_S:
+            continue
+        if reader.ended_at - seen[-1].at > close_s + OPEN_MARGIN_S:
             return True
     return False
 

@@ -44,7 +44,13 @@ INTERNALS = (
         "a file path",
     ),
     (re.compile(r"\b[A-Za-z]:\\\w"), "a file path"),
-    (re.compile(r"\b[A-Z]\w+(?:Error|Exception)\b|\bobject at 0x[0-9a-f]+"), "an exception's name"),
+    (
+        re.compile(
+            r"\b[A-Z]\w+(?:Error|Exception)\b|\b(?:[A-Z][a-z0-9]+)+(?:Crash|Failure|Timeout|Exit)\b"
+            r"|\b[A-Z]\w+\([\'\"]|\bobject at 0x[0-9a-f]+"
+        ),
+        "an exception's name",
+    ),
 )
 
 
@@ -137,13 +143,14 @@ def _view_status(recording: Recording) -> str:
 
 
 def _final_status(log: Sequence[Seen], profile: Profile) -> str:
-    """How a log says that its job ended, "" where it does not."""
-    for event in reversed(log):
-        status = _status(event.data)
-        known = RANKS.get(status) == ENDED
-        if known and (event.type == "job_status" or event.type in profile.events.terminal):
-            return status
-    return ""
+    """How a log says that its job ended, "" where it does not; that `done` agrees is LIFE-11's."""
+    told = {
+        event.type: status
+        for event in log
+        if RANKS.get(status := _status(event.data)) == ENDED
+        and (event.type == "job_status" or event.type in profile.events.terminal)
+    }
+    return told.get("job_status") or next(iter(told.values()), "")
 
 
 def _margin(run: Run) -> float:
@@ -260,7 +267,7 @@ def _require_replayed(run: Run, story: Story, judged: int) -> None:
             )
 
 
-@check("LIFE-02", *EVERYWHERE)
+@check("LIFE-02", "live", "endings", "starts")
 def test_the_stream_ends_after_the_terminal_event(run: Run) -> Found:
     """If the terminal event was sent, then the response ends by its framing and in time."""
     within_s = run.profile.declared.close_s
@@ -597,7 +604,7 @@ def _reached(run: Run, bundle: Bundle, number: int, cancel: Recording) -> float 
         if event.at < cancel.sent_at:
             raise Unable("the job had ended before it was cancelled")
         since = max(cancel.head_at, recording.sent_at)
-        status = _status(event.data)
+        status = _final_status(seen, run.profile)
         if status and not status.startswith("cancel"):
             if not run.shaped and status == _view_status(cancel):
                 raise Unable("the target's own job ended by itself as it was cancelled")
@@ -696,10 +703,7 @@ def _unbegun(run: Run, bundle: Bundle) -> str:
 def test_a_terminal_cursor_gets_the_declared_answer(run: Run) -> Found:
     """If a reader comes back with the terminal event's id, then it is told at once to stop."""
     declared = run.profile.declared.terminal_resume_status
-    ends = {
-        story.job: {e.id for _, log in _logs(run, story) for e in log if _is_end(e, run.profile)}
-        for story in _stories(run)
-    }
+    ends = {story.job: _last_ids(run, story) for story in _stories(run)}
     opened = [
         r
         for name in ("log", "endings")
@@ -728,8 +732,10 @@ def test_a_terminal_cursor_gets_the_declared_answer(run: Run) -> Found:
     return Found(len(opened), "reconnects after the end", shown=opened[0])
 
 
-def _is_end(event: Seen, profile: Profile) -> bool:
-    return event.type in profile.events.terminal
+def _last_ids(run: Run, story: Story) -> set[str]:
+    """The id of a job's last event, where that is the terminal one."""
+    last = [log[-1] for _, log in _logs(run, story)]
+    return {event.id for event in last if event.type in run.profile.events.terminal and event.id}
 
 
 def _resume_fault(run: Run, recording: Recording, declared: int, limit: float) -> str:

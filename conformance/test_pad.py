@@ -191,7 +191,7 @@ def test_padding_is_comments_and_nowhere_else(run: Run) -> Found:
                 if _trailing_blanks(line.raw) > minimum // 8:
                     raise Broken(
                         f"a {line.name.decode('latin-1')} line carries "
-                        f"{_trailing_blanks(line.raw):,} trailing blanks: padding in a field is data",
+                        f"{_trailing_blanks(line.raw):,} trailing blanks: in a field they are data",
                         Exhibit(recording, "padding in a field", (block.start, block.end)),
                         count=judged,
                         what="events and answers",

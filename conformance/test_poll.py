@@ -223,6 +223,10 @@ def test_pages_add_up_to_the_log(run: Run) -> Found:
             fetched += 1
             shown = [event.id for event in listed(recording)]
             fault = _refusal(recording)
+            if shown and shown[0] == recording.info.get("after"):
+                raise Unable(
+                    f"polling after {shown[0]!r} shows {shown[0]!r} once more (see POLL-01)"
+                )
             due = log.ids[len(together) : len(together) + len(shown)]
             if not fault and len(shown) > limit:
                 fault = f"{len(shown)} events instead of {limit} at most"
@@ -359,9 +363,9 @@ def _torture_fault(run: Run, recording: Recording, name: str) -> str:
         return f"status {status}: no input of a client may lead to a server error"
     opaque = run.profile.ids.order == "opaque"
     if name == "empty after":
-        return _refusal(recording) or _first_fault(run, recording, None)
+        return _refusal(recording) or _first_fault(run, recording)
     if name == "unknown parameter":
-        return "" if opaque else _refusal(recording) or _first_fault(run, recording, "1")
+        return "" if opaque else _refusal(recording)
     if name == "empty wait" and not _has_long_poll(run):
         return ""  # there it is an unknown parameter
     if name in ("empty limit", "empty wait"):
@@ -372,9 +376,7 @@ def _torture_fault(run: Run, recording: Recording, name: str) -> str:
         declared.repeated_cursor_status if name == "repeated" else declared.malformed_cursor_status
     )
     if due == 200:
-        return _refusal(recording) or (
-            "" if name == "repeated" else _first_fault(run, recording, None)
-        )
+        return _refusal(recording) or ("" if name == "repeated" else _first_fault(run, recording))
     if name == "8 KiB" and status in UNREADABLE:
         return ""
     return _problem_fault(recording, (due,))
@@ -395,13 +397,10 @@ def _problem_fault(recording: Recording, due: tuple[int, ...]) -> str:
     return ""
 
 
-def _first_fault(run: Run, recording: Recording, after: str | None) -> str:
-    """Whether a page begins behind `after`, or with the log."""
-    log = scenario_log(run, "inputs")
-    due = suffix(log.events, after) if after else log.events
+def _first_fault(run: Run, recording: Recording) -> str:
+    """Whether a page begins with the log."""
+    due = scenario_log(run, "inputs").events
     shown = listed(recording)
-    if not due:
-        return ""
     if not shown or shown[0].id != due[0].id:
         got = repr(shown[0].id) if shown else "no event at all"
         return f"the page begins with {got} instead of {due[0].id!r}"
@@ -439,6 +438,8 @@ def _held_fault(run: Run, recording: Recording, took: float, margin: float) -> s
     if fault := _refusal(recording):
         return fault
     wait, shown = float(recording.info.get("wait", 0)), listed(recording)
+    if shown and shown[0].id == recording.info.get("after"):
+        raise Unable(f"polling after {shown[0].id!r} shows it once more (see POLL-01)")
     if took > wait + margin:
         return f"answered after {took:.2f} s: later than was asked for"
     if not shown and took < wait - HELD_EARLY_S:

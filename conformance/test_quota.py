@@ -19,6 +19,8 @@ BAD_IDS = ("missing", "blank", "repeated", "8 KiB", "odd bytes")
 LIVE_S = 0.3
 """What came so long after a stream's first bytes was no replay."""
 SILENT_S = 5.0
+AFTERMATH_S = 1.0
+"""A stream that ends so soon after something was done to the quota was ended by it."""
 GONE = (End.CUT, End.RESET)
 
 
@@ -84,16 +86,17 @@ def _require_made(run: Run, name: str, runs: int) -> list[Recording]:
     return starts
 
 
-def _require_counted(run: Run, runs: int) -> None:
+def _require_counted(run: Run, runs: int, *names: str) -> None:
     """The plain count works: a rule about what disturbs it can only then be judged.
 
     Raises:
-        Unable: while its jobs run, a client has not exactly N starts.
+        Unable: these clients (one with running jobs, one with finished ones) had not N starts.
     """
-    starts = _require_made(run, "running", runs)
-    beyond = _refusals(run.bundle("quota"), "running")
-    if not all(map(_accepted, starts)) or not beyond or not _refused(run, beyond[0]):
-        raise Unable(f"a client has not exactly {runs} starts to begin with (see QUOTA-01)")
+    for name in names or ("running", "turn"):
+        starts = _require_made(run, name, runs)
+        beyond = _refusals(run.bundle("quota"), name)
+        if not all(map(_accepted, starts)) or not beyond or not _refused(run, beyond[0]):
+            raise Unable(f"a client has not exactly {runs} starts to begin with (see QUOTA-01)")
 
 
 def _all_let_in(run: Run, name: str, runs: int, why: str, what: str) -> int:
@@ -332,7 +335,7 @@ def test_a_run_counts_once_whatever_its_end(run: Run) -> Found:
     bundle = run.bundle("quota")
     if not run.shaped:
         raise Unable("needs jobs that are known to complete, to fail and to be cancelled")
-    _require_counted(run, runs)
+    _require_counted(run, runs, "running")
     starts = [r for n in range(runs) if (r := bundle.get(f"ending {n}")) is not None]
     for number, answer in enumerate(starts, start=1):
         if _refused(run, answer):
@@ -369,10 +372,14 @@ def test_a_run_counts_once_whatever_its_end(run: Run) -> Found:
 
 
 def _end_status(run: Run, seen: Sequence[Seen]) -> str:
-    """How a log says that its job ended, "" where it does not."""
+    """How a log says that its job ended, "" where it does not; that `done` agrees is LIFE-11's."""
+    status = ""
     for event in seen:
+        told = str(event.data.get("status", "")) if isinstance(event.data, dict) else ""
         if event.type in run.profile.events.terminal:
-            return str(event.data.get("status", "")) if isinstance(event.data, dict) else "ended"
+            return status or told or "ended"
+        if event.type == "job_status" and told not in ("started", "running"):
+            status = told
     return ""
 
 
@@ -402,7 +409,8 @@ def test_aborted_streams_change_nothing(run: Run) -> Found:
     reader, replay = bundle.get("reset reader"), bundle.get("reset replay")
     if reader is None or not reader.is_stream:
         raise Unable(bundle.unable or "no reader watched the job beside the resets")
-    fault = _disturbed(run, bundle, "reset", 0)
+    began, ended = bundle.facts.get("reset_during", (0.0, 0.0))
+    fault = _disturbed(run, bundle, "reset", 0, (began, ended))
     if not fault and _fell_silent(run, reader, replay):
         fault = f"{reader.label!r} got no further event, while a replay shows the job's end"
     if fault:
@@ -420,8 +428,14 @@ def test_aborted_streams_change_nothing(run: Run) -> Found:
     return Found(resets, what, "; ".join(notes), shown=reader)
 
 
-def _disturbed(run: Run, bundle: Bundle, name: str, number: int) -> str:
-    """What became of a reader that should have gone on to its job's end, "" where it has."""
+def _disturbed(
+    run: Run, bundle: Bundle, name: str, number: int, during: tuple[float, float]
+) -> str:
+    """What became of a reader that should have gone on to its job's end, "" where it has.
+
+    Only a stream that ends while something was done to the quota is held against it: what ends at
+    other times has other reasons (LIFE-05, RT-06).
+    """
     reader = bundle.get(f"{name} reader {number}") or bundle.get(f"{name} reader")
     if reader is None or not reader.is_stream:
         return ""
@@ -429,9 +443,13 @@ def _disturbed(run: Run, bundle: Bundle, name: str, number: int) -> str:
     parts = [reader, *(r for r in bundle.all(f"{name} resumed {number}") if r.is_stream)]
     ends = [_end_status(run, stream_log(part, run.profile)) for part in parts]
     status = next(filter(None, ends), "")
-    if status in ("canceled", "cancelled", "failed"):
+    # The suite itself ends a target's own jobs when they have served.
+    tidied = bundle.get(f"tidy {reader.info.get('job')}") is not None
+    if status in ("canceled", "cancelled", "failed") and not tidied:
         return f"the job of {reader.label!r} ended as {status!r}, which nobody had asked for"
     if has_terminal(seen, run.profile):
+        return ""
+    if _break_off_anyway(run, bundle) or not during[0] <= reader.ended_at <= during[1] + AFTERMATH_S:
         return ""
     if reader.ended_cleanly and not _recycled(run, reader):
         return f"{reader.label!r} was ended without the job's end and without the recycle mark"
@@ -441,6 +459,17 @@ def _disturbed(run: Run, bundle: Bundle, name: str, number: int) -> str:
             f"{reader.ended_at - reader.sent_at:.1f} s after it was opened, with {len(seen)} events"
         )
     return ""
+
+
+def _break_off_anyway(run: Run, bundle: Bundle) -> bool:
+    """Whether a stream of a client that was not at its limit yet had ended in mid-run as well."""
+    reader, limit = bundle.get("reset reader"), bundle.get("reset refused")
+    if reader is None or limit is None or not reader.is_stream:
+        return False
+    whole = has_terminal(stream_log(reader, run.profile), run.profile)
+    orderly = reader.ended_cleanly and _recycled(run, reader)
+    resets_began = bundle.facts.get("reset_during", (limit.sent_at, 0.0))[0]
+    return not whole and not orderly and reader.ended_at < resets_began
 
 
 def _fell_silent(run: Run, reader: Recording, replay: Recording | None) -> bool:
@@ -516,7 +545,7 @@ def test_running_jobs_survive_the_limit(run: Run) -> Found:
         raise Unable(
             bundle.unable or "no client was at its limit while its jobs ran (see QUOTA-01)"
         )
-    reached_at = refused[0].sent_at
+    reached_at, last_refused_at = refused[0].sent_at, refused[-1].ended_at
     judged, open_still = 0, 0
     for number in range(runs):
         reader = bundle.get(f"running reader {number}")
@@ -527,7 +556,7 @@ def test_running_jobs_survive_the_limit(run: Run) -> Found:
         later = [e for r in resumed for e in stream_log(r, run.profile)]
         if _ended_before(run, seen, reached_at):
             continue
-        if fault := _disturbed(run, bundle, "running", number):
+        if fault := _disturbed(run, bundle, "running", number, (reached_at, last_refused_at)):
             raise Broken(
                 f"after the client had reached its limit {fault}",
                 exhibit(reader, seen[-1] if seen else None, "the last event"),

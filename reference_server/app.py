@@ -39,8 +39,10 @@ from .stream import StreamOptions, Streams
 BODY_TIMEOUT_S: Final = 10
 #: Encoded frames of all jobs together; a job with huge events has only its share of it.
 HOT_BYTES: Final = 64 * 1_048_576
-#: A lost wake-up costs at most this (protocol §8).
+#: A lost wake-up costs at most this (protocol §8). Other processes may write a durable store, and
+#: until a broadcaster connects them polling is how their events are noticed.
 POLL_INTERVAL_S: Final = 1.0
+POLL_INTERVAL_SHARED_S: Final = 0.1
 
 
 @dataclass(slots=True)
@@ -104,7 +106,7 @@ def build_parts(
         broadcaster or LocalBroadcaster(),
         hot_events=settings.hot_cache_events,
         hot_bytes=HOT_BYTES,
-        poll_interval_s=POLL_INTERVAL_S,
+        poll_interval_s=POLL_INTERVAL_SHARED_S if store.durable else POLL_INTERVAL_S,
     )
     pipelines = Pipelines(time_scale=settings.pipeline_time_scale)
     runner = Runner(

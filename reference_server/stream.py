@@ -25,6 +25,8 @@ from .store.base import StoreUnavailable
 
 #: Frames that are due together travel together, up to this size.
 WRITE_BYTES: Final = 65_536
+#: What is asked for at once: a replay reads the store once for several writes.
+READ_BYTES: Final = 262_144
 #: A frame above this is handed over in slices: a slow reader then pins a slice, not all of it.
 WHOLE_FRAME_MAX_BYTES: Final = 262_144
 #: A reader that is further behind counts as lagging (protocol §8).
@@ -139,6 +141,7 @@ class Stream:
                     if self._heartbeat_due:
                         yield self._heartbeat()
                         self._sent_s = self._now()
+            self._caught_up()
         except Exception as error:
             _LOG.error("stream failed", exc_info=error, extra={"job_id": self.log.job_id})
             yield self._streams.encoder.recycle()
@@ -193,7 +196,7 @@ class Stream:
     async def _due(self) -> Iterable[bytes]:
         """The next write's pieces; moves the cursor. Empty at the head, or without a store."""
         try:
-            batch = await self.log.frames(self.reader.cursor, WRITE_BYTES)
+            batch = await self.log.frames(self.reader.cursor, READ_BYTES)
         except StoreUnavailable:
             _LOG.warning("stream waits for the store", extra={"job_id": self.log.job_id})
             await self.reader.wait(min(self._now() + STORE_RETRY_S, self._look_up_s))
@@ -202,7 +205,7 @@ class Stream:
             return []
         self.reader.cursor = batch.last
         self._newest_emitted_s = batch.newest_emitted
-        return _pieces(b"".join(batch.data))
+        return _pieces(batch.data)
 
     async def _announce(self) -> None:
         """Tell the runner that the subscriber which this job may be waiting for is here."""
@@ -240,13 +243,23 @@ class Stream:
         return self._now() - self._sent_s >= self._options.heartbeat_s and not self._complete
 
 
-def _pieces(data: bytes) -> Iterator[bytes]:
-    """The write itself, or slices of one that is too large, cut when their turn comes.
+def _pieces(frames: Iterable[bytes]) -> Iterator[bytes]:
+    """The writes that carry these frames, each made when its turn comes.
 
-    A single frame is not copied by being joined, so many readers of it share the whole.
+    Small frames travel together; a large one is cut up without having been copied, so that many
+    slow readers of it share the whole and pin a slice each.
     """
-    if len(data) <= WHOLE_FRAME_MAX_BYTES:
-        yield data
-        return
-    for start in range(0, len(data), WRITE_BYTES):
-        yield data[start : start + WRITE_BYTES]
+    together: list[bytes] = []
+    size = 0
+    for frame in frames:
+        if together and size + len(frame) > WRITE_BYTES:
+            yield b"".join(together)
+            together, size = [], 0
+        if len(frame) > WHOLE_FRAME_MAX_BYTES:
+            for start in range(0, len(frame), WRITE_BYTES):
+                yield frame[start : start + WRITE_BYTES]
+        else:
+            together.append(frame)
+            size += len(frame)
+    if together:
+        yield b"".join(together)

@@ -18,6 +18,7 @@ from .clock import RunClock
 from .lab import CUT_SHORT, Lab, Scenario, Shared
 from .profile import Profile
 from .recording import Bundle, End
+from .timing import percentile
 from .verdict import Unable
 
 DEFAULT_RUN_S = 130.0
@@ -57,7 +58,9 @@ class Evidence:
     vanished_at: float | None = None
     """When the target was last known to answer, where it went away during the run."""
     loop_lag_s: float = 0.0
-    """The instrument's own worst lateness (99th percentile)."""
+    """The instrument's own lateness, 99th percentile."""
+    loop_lag_max_s: float = 0.0
+    """The same, the worst."""
     wall_at_zero: float = 0.0
 
 
@@ -103,11 +106,14 @@ async def collect(
         if evidence.bundles.get(PROBE_NAME) and not evidence.stopped:
             await _check_still_there(client, evidence)
     finally:
+        if shared.natural_reader is not None:
+            await shared.natural_reader.leave()
         for watcher in watchers:
             watcher.cancel()
         await asyncio.gather(*watchers, return_exceptions=True)
         evidence.shaped, evidence.found = shared.shaped, shared.found
-        evidence.loop_lag_s = _percentile(lags, 0.99)
+        evidence.loop_lag_s = percentile(lags, 0.99)
+        evidence.loop_lag_max_s = max(lags, default=0.0)
         for each in (client, *others):
             await each.aclose()
 
@@ -215,10 +221,3 @@ async def _report_progress(
         await asyncio.sleep(PROGRESS_S)
         with contextlib.suppress(OSError):  # a closed terminal must not end the run
             progress(shared.waiting, shared.client.clock.now())
-
-
-def _percentile(values: Sequence[float], share: float) -> float:
-    if not values:
-        return 0.0
-    ordered = sorted(values)
-    return ordered[min(len(ordered) - 1, int(share * len(ordered)))]

@@ -201,6 +201,11 @@ class Lab:
             raise Unable("no job could be started")
         return self.shared.natural, self.shared.natural_reader
 
+    def adopt(self, live: LiveExchange, start: Recording) -> None:
+        """Take an exchange that outlived its scenario, and the start of its job, into this one."""
+        self._exchanges.append(live)
+        self._plain.append(start)
+
     async def cancel(self, job: Job, label: str) -> Recording:
         return await self.ask("POST", job.cancel, label=label, info={"job": job.job_id})
 
@@ -218,25 +223,38 @@ class Lab:
         bound_s: float = 30.0,
         bulk: bool = False,
         info: Mapping[str, Any] | None = None,
+        own: bool = True,
     ) -> LiveExchange:
-        """Open a stream in the background. `cursor`: Last-Event-ID, "" sends an empty header."""
+        """Open a stream in the background.
+
+        Args:
+            job: whose stream.
+            label: its name in the bundle.
+            cursor: the Last-Event-ID; "" sends an empty header.
+            query: appended to the URL.
+            headers: sent beside, or instead of, the usual ones.
+            method: GET unless the rule is about another.
+            bound_s: it ends by itself after so long.
+            bulk: see `Client.open`.
+            info: facts to record beside the job and the cursor.
+            own: False for a stream that outlives this scenario (see `adopt`).
+        """
         sent = [("Accept", "text/event-stream"), ("Cache-Control", "no-store"), *headers]
         names = [name.lower() for name, _ in headers]
         sent = [pair for n, pair in enumerate(sent) if n > 1 or pair[0].lower() not in names]
         if cursor is not None:
             sent.append(("Last-Event-ID", cursor))
         url = job.stream + (("&" if "?" in job.stream else "?") + query if query else "")
-        return self._note(
-            self.client.open(
-                url,
-                label=label,
-                method=method,
-                headers=sent,
-                bound_s=min(bound_s, self.left_s()),
-                bulk=bulk,
-                info={"job": job.job_id, "after": cursor, **(info or {})},
-            )
+        live = self.client.open(
+            url,
+            label=label,
+            method=method,
+            headers=sent,
+            bound_s=min(bound_s, self.left_s()),
+            bulk=bulk,
+            info={"job": job.job_id, "after": cursor, **(info or {})},
         )
+        return self._note(live) if own else live
 
     async def read(
         self, job: Job, label: str, *, cursor: str | None = None, bound_s: float = 30.0, **how: Any

@@ -288,6 +288,7 @@ def trace_meta(run: Run) -> dict[str, Any]:
         "stopped": evidence.stopped,
         "vanished_at": evidence.vanished_at,
         "loop_lag_s": evidence.loop_lag_s,
+        "loop_lag_max_s": evidence.loop_lag_max_s,
         "wall_at_zero": evidence.wall_at_zero,
     }
 
@@ -303,6 +304,7 @@ def evidence_from(path: Path) -> Evidence:
         stopped=str(meta["stopped"]),
         vanished_at=meta["vanished_at"],
         loop_lag_s=float(meta["loop_lag_s"]),
+        loop_lag_max_s=float(meta["loop_lag_max_s"]),
         wall_at_zero=float(meta["wall_at_zero"]),
     )
 

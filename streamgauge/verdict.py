@@ -1,4 +1,4 @@
-"""How a check says what it found: three exceptions for what it did not find, and `Found` for a pass.
+"""How a check says what it found: `Found` for a pass, and exceptions for all that is none.
 
 A check is a function that returns `Found` or raises. What it raises tells whose fault it is: the
 target's (`Broken`), nobody's (`Unable`, `Inapplicable`), or, with any other exception, the suite's.

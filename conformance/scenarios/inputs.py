@@ -9,6 +9,7 @@ from urllib.parse import quote
 from streamgauge.lab import Job, Lab
 from streamgauge.verdict import Unable
 
+from .over import until_over
 from .shapes import script
 
 #: name -> a cursor that no grammar of decimal integers allows.
@@ -36,6 +37,8 @@ async def inputs(lab: Lab) -> None:
         for name, each in (("reader", job), ("other reader", other)):
             live = lab.stream(each, name, bound_s=15.0)
             await live.until(lab.ended, 10.0)
+            if not lab.ended(live) and live.end is not None:
+                await until_over(lab, each, 5.0)
     else:
         job, reader = lab.natural()
         other = None

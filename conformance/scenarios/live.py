@@ -1,4 +1,4 @@
-"""A job while it runs: readers from the start, joiners, leavers, snapshots and polls beside them."""
+"""A job while it runs: readers from the start, joiners, leavers, snapshots and polls."""
 
 from __future__ import annotations
 
@@ -7,12 +7,17 @@ import asyncio
 from streamgauge.client import LiveExchange
 from streamgauge.lab import Job, Lab
 
+from .over import until_over
 from .shapes import UNICODE_TEXT, script
 
 INTERVAL_MS = 80
 READERS = 5
 NATURAL_WATCH_S = 60.0
-ENDING_S = 5.0
+JOIN_SHARES = (0.2, 0.5, 0.8)
+"""When joiners come, as shares of the job's length."""
+NATURAL_JOIN_SHARES = (0.03, 0.1, 0.2)
+"""The same where nobody knows how long the job will take: early enough for a short one."""
+ENDING_S = 20.0
 """How much longer than its script a job is waited for when no stream tells of its end."""
 
 
@@ -25,6 +30,7 @@ async def live(lab: Lab) -> None:
         first = lab.stream(job, "reader 0", bound_s=lasts_s + 30.0)
     else:
         job, first = lab.natural()
+        lab.adopt(first, job.started)
         lasts_s = min(NATURAL_WATCH_S, lab.left_s() - 30.0)
     lab.facts["job"] = job.job_id
     lab.expect("a running job, watched from many sides", lasts_s)
@@ -46,7 +52,8 @@ async def live(lab: Lab) -> None:
     ]
     await asyncio.gather(*watchers)
     await _until_end(lab, [first, *readers, coded], bound_s)
-    await _until_job_ended(lab, job, [first, *readers, coded], lasts_s)
+    if not any(map(lab.ended, [first, *readers, coded])):
+        await until_over(lab, job, job.started.ended_at + lasts_s + ENDING_S - lab.now())
     await asyncio.gather(
         lab.read(job, "final replay", bound_s=10.0),
         lab.poll(job, "final poll", limit=1000),
@@ -61,21 +68,6 @@ async def _until_end(lab: Lab, readers: list[LiveExchange], within_s: float) -> 
     await asyncio.gather(
         *(r.until(lambda each: each.end is not None, close_s + 1.0) for r in readers)
     )
-
-
-async def _until_job_ended(
-    lab: Lab, job: Job, readers: list[LiveExchange], within_s: float
-) -> None:
-    """Where every stream was ended early (recycled, cut), the job itself tells when it is over."""
-    deadline = job.started.ended_at + within_s + ENDING_S
-    number = 0
-    while not any(map(lab.ended, readers)) and lab.now() < deadline:
-        snapshot = await lab.snapshot(job, f"waiting snapshot {number}")
-        body = snapshot.json
-        if not isinstance(body, dict) or body.get("status") in ("completed", "failed", "canceled"):
-            break
-        number += 1
-        await asyncio.sleep(0.5)
 
 
 async def _snapshots(lab: Lab, job: Job, first: LiveExchange) -> None:
@@ -105,7 +97,8 @@ async def _joiners(lab: Lab, job: Job, lasts_s: float, bound_s: float) -> None:
     """Join without a cursor at three moments of the run and stay to the end."""
     began = lab.now()
     joined = []
-    for number, share in enumerate((0.2, 0.5, 0.8)):
+    shares = JOIN_SHARES if lab.shared.shaped else NATURAL_JOIN_SHARES
+    for number, share in enumerate(shares):
         await asyncio.sleep(max(0.0, began + lasts_s * share - lab.now()))
         joined.append(lab.stream(job, f"joiner {number}", bound_s=bound_s))
     await _until_end(lab, joined, bound_s)

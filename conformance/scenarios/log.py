@@ -1,4 +1,4 @@
-"""A finished job's log, read in every way there is: whole, from every cursor, by pages, by parts."""
+"""A finished job's log, read in every way there is: whole, from every cursor, by pages."""
 
 from __future__ import annotations
 
@@ -6,16 +6,22 @@ import asyncio
 from collections.abc import Sequence
 
 from streamgauge.lab import Job, Lab
+from streamgauge.recording import End
 from streamgauge.verdict import Unable
 
+from .over import until_over
 from .shapes import LONG_LOG
 
 AT_ONCE = 12
 """Streams of the every-cursor sweep that are open together."""
 CURSORS_MAX = 400
+STUCK_MAX = 6
+"""After so many streams that never end, the others would only use up the run's time."""
 PAGE_LIMITS = (1, 7, 100, 1000)
 PAGES_MAX = 60
 NATURAL_END_S = 90.0
+UNTOLD_END_S = 10.0
+"""For the end of a shaped job whose reader was sent away before it."""
 
 
 async def log(lab: Lab) -> None:
@@ -44,6 +50,8 @@ async def _finished_job(lab: Lab) -> Job:
         job = await lab.start("start", LONG_LOG)
         reader = lab.stream(job, "reader", bound_s=40.0)
         await reader.until(lab.ended, 35.0)
+        if not lab.ended(reader) and reader.end is not None:
+            await until_over(lab, job, UNTOLD_END_S)
         return job
     job, reader = lab.natural()
     lab.expect("the natural end of the target's own job", min(NATURAL_END_S, lab.left_s()))
@@ -66,9 +74,14 @@ async def _every_cursor(lab: Lab, job: Job, ids: Sequence[str]) -> None:
     some = ids if len(ids) <= CURSORS_MAX else ids[:: len(ids) // CURSORS_MAX + 1]
     limit = asyncio.Semaphore(AT_ONCE)
 
+    stuck = 0
+
     async def resume(k: str) -> None:
+        nonlocal stuck
         async with limit:
-            await lab.read(job, f"suffix {k}", cursor=k, bulk=True, bound_s=20.0)
+            if stuck < STUCK_MAX:
+                suffix = await lab.read(job, f"suffix {k}", cursor=k, bulk=True, bound_s=20.0)
+                stuck += suffix.end is End.TIMEOUT
 
     async def poll(k: str) -> None:
         async with limit:

@@ -5,12 +5,17 @@ from __future__ import annotations
 import asyncio
 import uuid
 
+from streamgauge.client import LiveExchange
 from streamgauge.collect import Unreachable
 from streamgauge.lab import Job, Lab, outcome
 from streamgauge.recording import End, Recording
 
 from .shapes import PROBE_EVENTS, PROBE_TEXT, script
 
+READER = "reader 0"
+"""The first reader of the first job: where jobs cannot be shaped, it is read on by `live`."""
+NATURAL_BOUND_S = 3600.0
+NOT_SHAPED_AFTER_S = 2.0
 SHAPED_WITHIN_S = 6.0
 FIRST_EVENT_WITHIN_S = 15.0
 QUIET_S = 2.5
@@ -52,28 +57,25 @@ async def _start_shaped(lab: Lab) -> Job | None:
 
 async def _followed(lab: Lab, job: Job) -> bool:
     """Whether the job emitted what the script asked for: this many events, this text."""
-    live = lab.stream(job, "shaped reader", bound_s=3600.0)
+    live = lab.stream(job, READER, bound_s=NATURAL_BOUND_S, own=False)
     lab.shared.natural_reader = live
 
-    def settled(_: object) -> bool:
-        return lab.ended(live) or (lab.seen(PROBE_EVENTS + 1)(live))
+    def settled(_: LiveExchange) -> bool:
+        return lab.ended(live) or lab.seen(PROBE_EVENTS + 1)(live)
 
-    await live.until(settled, SHAPED_WITHIN_S if _echoes(live.blocks) else 2.0)
-    if _echoes(live.blocks) and not lab.ended(live):
+    if not await live.until(settled, NOT_SHAPED_AFTER_S) and _echoes(live):
         await live.until(settled, SHAPED_WITHIN_S)
-    return (
-        lab.ended(live)
-        and sum(map(lab.is_log, live.blocks)) == PROBE_EVENTS
-        and _echoes(live.blocks)
+    followed = (
+        lab.ended(live) and sum(map(lab.is_log, live.blocks)) == PROBE_EVENTS and _echoes(live)
     )
+    if followed:
+        lab.adopt(live, job.started)
+    return followed
 
 
-def _echoes(blocks: object) -> bool:
-    return any(
-        "streamgauge looks whether" in block.event.data
-        for block in list(blocks)  # type: ignore[call-overload]
-        if block.event is not None
-    )
+def _echoes(live: LiveExchange) -> bool:
+    """Whether the text that the script gave came back."""
+    return any(block.event is not None and PROBE_TEXT in block.event.data for block in live.blocks)
 
 
 async def _natural(lab: Lab, job: Job | None) -> Job | None:
@@ -86,7 +88,7 @@ async def _natural(lab: Lab, job: Job | None) -> Job | None:
         job = lab.job_of(answer)
         if job is None:
             return None
-        shared.natural_reader = lab.stream(job, "natural reader", bound_s=3600.0)
+        shared.natural_reader = lab.stream(job, READER, bound_s=NATURAL_BOUND_S, own=False)
     shared.natural = job
     if shared.natural_reader is not None:
         await shared.natural_reader.until(lab.seen(1), FIRST_EVENT_WITHIN_S)
@@ -141,15 +143,29 @@ async def _look_for_subscriber_wait(lab: Lab) -> None:
 async def _look_for_long_poll(lab: Lab) -> None:
     found = lab.shared.found
     job = await lab.start("pausing", script(6, 0, pauses=[[3, int(QUIET_S * 1000)]]))
-    live = lab.stream(job, "pausing reader", bound_s=QUIET_S + 10.0)
-    await live.until(lab.seen(3), 5.0)
+    after = await _pausing_at(lab, job)
     began = lab.now()
-    page = await lab.poll(job, "held poll", after=lab.newest(live) or "0", wait=HELD_S)
+    page = await lab.poll(job, "held poll", after=after, wait=HELD_S)
     held = lab.now() - began
     if page.status != 200:
         found["long_poll"] = f"polling with wait: {outcome(page)}"
     else:
         found["long_poll"] = "" if held > HELD_S * 0.8 else f"wait=1 answered after {held:.2f} s"
+
+
+async def _pausing_at(lab: Lab, job: Job) -> str:
+    """The cursor at which the job pauses, told by polling: a stream may not be live."""
+    after = "0"
+    for number in range(20):
+        body = (await lab.poll(job, f"pausing poll {number}")).json
+        if not isinstance(body, dict):
+            break
+        after = str(body.get("cursor"))
+        events = body.get("events")
+        if isinstance(events, list) and len(events) >= 3:
+            break
+        await asyncio.sleep(0.05)
+    return after
 
 
 async def _look_for_views(lab: Lab, job: Job) -> None:

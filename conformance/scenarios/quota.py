@@ -99,6 +99,8 @@ async def _full_while_running(lab: Lab, runs: int, shape: Shape | None) -> None:
     await asyncio.gather(*(_views(lab, job, client, n) for n, job in enumerate(jobs)))
     if shape is None:
         await asyncio.gather(*(r.until(lab.seen(2), 8.0) for r in readers))
+        # What the suite is about to cancel is nothing that the quota did.
+        await asyncio.gather(*(reader.leave() for reader in readers))
     else:
         await asyncio.gather(*(reader.until(lab.ended, 15.0) for reader in readers))
         await _resume_recycled(lab, "running", jobs, readers)
@@ -222,7 +224,9 @@ async def _resets(lab: Lab, runs: int) -> None:
         async with limit:
             return await reset_at_once(lab.client, jobs[0].stream, headers)
 
+    began = lab.now()
     lab.facts["resets"] = sum(await asyncio.gather(*(one() for _ in range(RESETS))))
+    lab.facts["reset_during"] = [began, lab.now()]
     await _starts(lab, "reset", runs - 1, client, TINY, first=2)
     await _refused(lab, "reset refused", client, TINY)
     await reader.until(lab.ended, 15.0)

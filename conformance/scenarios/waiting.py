@@ -53,7 +53,7 @@ async def _unopened(lab: Lab) -> None:
 
 
 async def opening(lab: Lab) -> None:
-    """Something is emitted the instant after a stream has opened: the suite cancels the job then."""
+    """Something is emitted the instant after a stream opens: the suite cancels the job then."""
     if not lab.shared.shaped or not lab.shared.has("cancel"):
         raise Unable("needs a quiet job and a way to cancel it")
 

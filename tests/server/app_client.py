@@ -14,6 +14,7 @@ from server_process import RESUME, frames_of
 
 from reference_server.app import Parts, build_parts, create_app
 from reference_server.settings import Settings
+from reference_server.store.base import Store
 
 CLIENTS = itertools.count(1)
 
@@ -61,8 +62,8 @@ class AppClient:
 
 
 @asynccontextmanager
-async def app_client(**changes: Any) -> AsyncIterator[AppClient]:
-    """An open app; `changes` are settings."""
+async def app_client(store: Store | None = None, **changes: Any) -> AsyncIterator[AppClient]:
+    """An open app; `changes` are settings, `store` replaces the one that they name."""
     settings = replace(
         Settings(
             stream_store_backend="memory",
@@ -72,7 +73,7 @@ async def app_client(**changes: Any) -> AsyncIterator[AppClient]:
         ),
         **changes,
     )
-    parts = build_parts(settings)
+    parts = build_parts(settings, store=store)
     await parts.open()
     try:
         yield AppClient(create_app(settings, parts).test_client(), parts)

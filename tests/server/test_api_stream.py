@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -217,6 +218,18 @@ async def test_cancel_reaches_every_reader(app: AppClient) -> None:
     for frames in await asyncio.gather(*streams):
         assert [frame["event"] for frame in frames[-2:]] == ["job_status", "done"]
         assert frames[-1]["data"]["data"] == {"status": "canceled"}
+
+
+async def test_a_stream_that_never_began_is_forgotten(app: AppClient) -> None:
+    """A client that leaves before its headers leaves no reader behind."""
+    job = await app.start(wait_for_subscriber=True)
+    log = await app.parts.hub.log(job)
+    assert log is not None
+    chunks = app.parts.streams.open(log, 0)
+    assert len(log.readers) == 1
+    del chunks
+    gc.collect()
+    assert not log.readers
 
 
 async def test_wrong_accept_is_406_after_404(app: AppClient) -> None:

@@ -10,6 +10,10 @@ import pytest
 import pytest_asyncio
 from app_client import AppClient, app_client, script
 
+from reference_server.clock import Clock
+from reference_server.store.base import NewRun, Run, StartOutcome, StoreUnavailable
+from reference_server.store.memory import MemoryStore
+
 UNKNOWN = "00000000-0000-4000-8000-000000000000"
 
 
@@ -185,6 +189,48 @@ async def test_cancel_after_the_end_changes_nothing(app: AppClient) -> None:
     assert (await page_of(app, job, ""))["cursor"] == 10
 
 
+class AwayStore(MemoryStore):
+    """A store that can be taken away."""
+
+    away = False
+
+    async def run(self, job_id: str) -> Run | None:
+        self._check()
+        return await super().run(job_id)
+
+    async def create_run(self, new: NewRun, quota: int) -> StartOutcome:
+        self._check()
+        return await super().create_run(new, quota)
+
+    async def ping(self) -> None:
+        self._check()
+
+    def _check(self) -> None:
+        if self.away:
+            raise StoreUnavailable("taken away")
+
+
+async def test_store_away_is_503_and_comes_back() -> None:
+    """Without a store: 503 with Retry-After, except for liveness; afterwards all is well."""
+    store = AwayStore(Clock())
+    async with app_client(store=store) as app:
+        job = await app.start(wait_for_subscriber=True)
+        store.away = True
+        answers = [
+            await app.post_start({"resume_text": "x"}),
+            await app.http.get("/readyz"),
+            *[await app.http.get(f"/api/jobs/{job}/{v}") for v in ("stream", "snapshot", "events")],
+        ]
+        for answer in answers:
+            assert answer.status_code == 503
+            assert answer.headers["Retry-After"].isdigit()
+            assert "taken away" not in await answer.get_data(as_text=True)
+        assert (await app.http.get("/healthz")).status_code == 200
+        store.away = False
+        assert (await app.http.get("/readyz")).status_code == 200
+        assert (await app.http.get(f"/api/jobs/{job}/snapshot")).status_code == 200
+
+
 async def test_probes_metrics_and_page(app: AppClient) -> None:
     """Liveness, readiness, the metrics of §11 and the page are there, also by HEAD."""
     job = await app.start(pipeline=script())
@@ -208,6 +254,7 @@ async def test_probes_metrics_and_page(app: AppClient) -> None:
     ):
         assert f"\n{name} " in metrics, name
     assert "stream_readers 0.0" in metrics
+    assert "stream_replay_seconds_count 1.0" in metrics
     page = await (await app.http.get("/")).get_data(as_text=True)
     assert "{{" not in page
     assert "http" not in page.replace("http-equiv", "")

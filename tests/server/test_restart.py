@@ -92,3 +92,17 @@ def test_quota_survives_a_restart(tmp_path: Path) -> None:
             answer = httpx.post(f"{server.url}/api/pipeline/start", **start)  # type: ignore[arg-type]
             assert answer.status_code == expected
             server.kill()
+
+
+def test_two_processes_share_one_file(tmp_path: Path) -> None:
+    """A job that runs in one process streams from the other, whole and without delay."""
+    with running_server(tmp_path, **ENV) as one, running_server(tmp_path, **ENV) as other:
+        job = one.start_job(pipeline={"events": 60, "interval_ms": 20})
+        body = httpx.get(other.url + job["stream_url"], timeout=20).content
+        assert [frame["data"] for frame in frames_of(body) if frame["id"]] == one.events(
+            job["job_id"]
+        )
+        canceled = one.start_job(pipeline={"events": 60, "interval_ms": 1000})
+        answer = httpx.post(f"{other.url}/api/jobs/{canceled['job_id']}/cancel")
+        assert answer.json()["status"] == "canceled"
+        assert one.events(canceled["job_id"])[-1]["type"] == "done"

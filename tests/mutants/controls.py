@@ -1,0 +1,22 @@
+"""Servers without a fault: what turns red here would make every kill worthless."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from .model import Control
+from .wire import plain_text
+
+CONTROLS: list[Control] = [
+    Control(
+        name="reference",
+        about="The reference server as it is, with scaled waits.",
+    ),
+    Control(
+        name="plain-text",
+        passes=("WIRE-12",),
+        patch=partial(plain_text, widest=10_000),
+        profile="plain.toml",
+        about="Texts are sent as plain text, in data lines of at most 40 KB.",
+    ),
+]
