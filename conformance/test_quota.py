@@ -449,7 +449,10 @@ def _disturbed(
         return f"the job of {reader.label!r} ended as {status!r}, which nobody had asked for"
     if has_terminal(seen, run.profile):
         return ""
-    if _break_off_anyway(run, bundle) or not during[0] <= reader.ended_at <= during[1] + AFTERMATH_S:
+    if (
+        _break_off_anyway(run, bundle)
+        or not during[0] <= reader.ended_at <= during[1] + AFTERMATH_S
+    ):
         return ""
     if reader.ended_cleanly and not _recycled(run, reader):
         return f"{reader.label!r} was ended without the job's end and without the recycle mark"
@@ -462,14 +465,14 @@ def _disturbed(
 
 
 def _break_off_anyway(run: Run, bundle: Bundle) -> bool:
-    """Whether a stream of a client that was not at its limit yet had ended in mid-run as well."""
-    reader, limit = bundle.get("reset reader"), bundle.get("reset refused")
-    if reader is None or limit is None or not reader.is_stream:
-        return False
-    whole = has_terminal(stream_log(reader, run.profile), run.profile)
-    orderly = reader.ended_cleanly and _recycled(run, reader)
-    resets_began = bundle.facts.get("reset_during", (limit.sent_at, 0.0))[0]
-    return not whole and not orderly and reader.ended_at < resets_began
+    """Whether every stream of running jobs ends too early: then it is not the quota's doing."""
+    readers = [r for r in bundle.all("running reader") if r.is_stream]
+    return bool(readers) and all(
+        (reader.ended_cleanly or reader.end in GONE)
+        and not has_terminal(stream_log(reader, run.profile), run.profile)
+        and not _recycled(run, reader)
+        for reader in readers
+    )
 
 
 def _fell_silent(run: Run, reader: Recording, replay: Recording | None) -> bool:

@@ -69,7 +69,7 @@ class Hub:
     Only those have hot frames, so the bounds below bound everything.
     """
 
-    def __init__(  # noqa: PLR0917 - the parts first, then the bounds
+    def __init__(
         self,
         store: Store,
         encode: Callable[[Event], bytes],

@@ -44,7 +44,7 @@ _BEGIN: Final = Emission("job_status", {"status": STARTED})
 class Runner:
     """All pipelines of this process."""
 
-    def __init__(  # noqa: PLR0917 - the parts, in the order of what rests on what
+    def __init__(
         self,
         store: Store,
         hub: Hub,

@@ -386,6 +386,18 @@ class Lab:
         return bool(live.reads)
 
 
+async def together(*parts: Awaitable[object]) -> None:
+    """Play parts of a scenario side by side, each to its own end.
+
+    One part that could not take place must not cost the others their evidence: only when all are
+    over is the first reason (or the first fault) raised.
+    """
+    outcomes = await asyncio.gather(*parts, return_exceptions=True)
+    faults = [outcome for outcome in outcomes if isinstance(outcome, BaseException)]
+    if faults:
+        raise next((fault for fault in faults if not isinstance(fault, Unable)), faults[0])
+
+
 @dataclass(frozen=True, slots=True)
 class Scenario:
     """A named way of using the target. Its name is the fixture by which checks ask for it."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from streamgauge.client import LiveExchange
-from streamgauge.lab import Job, Lab, Shape
+from streamgauge.lab import Job, Lab, Shape, together
 from streamgauge.verdict import Unable
 
 from .shapes import script
@@ -19,19 +19,14 @@ async def endings(lab: Lab) -> None:
     if not lab.shared.shaped:
         await _cancelled(lab, "cancelled", None)
         return
-    played = await asyncio.gather(
+    await together(
         _watched(lab, "completed", script(12, 20)),
         _watched(lab, "failed", script(12, 20, outcome="failed")),
         _watched(lab, "crashed", script(30, 20, crash_at=CRASH_AT)),
         _lonely(lab),
         _cancelled(lab, "cancelled", script(200, 150)),
         _cancelled_unbegun(lab),
-        return_exceptions=True,
     )
-    # One ending that cannot be had must not cut the others off.
-    for fault in played:
-        if isinstance(fault, BaseException):
-            raise fault
 
 
 async def _watched(lab: Lab, name: str, shape: Shape) -> None:
@@ -72,7 +67,7 @@ async def _lonely(lab: Lab) -> None:
 
     async def one(name: str, leaver: bool) -> None:
         events = 20
-        job = await lab.start(f"{name} start", script(events, LONELY_S * 1000 / events))
+        job = await lab.start(f"{name} start", script(events, int(LONELY_S * 1000) // events))
         if leaver:
             reader = lab.stream(job, f"{name} reader", bound_s=10.0)
             await reader.until(lab.seen(3), 5.0)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 
-from streamgauge.lab import Lab
+from streamgauge.lab import Job, Lab, together
 from streamgauge.verdict import Unable
 
+from .over import FINAL
 from .shapes import HISTORY_EVENTS, script
 
 EMIT_BOUND_S = 25.0
@@ -22,7 +23,7 @@ async def history(lab: Lab) -> None:
     if not lab.shared.shaped:
         raise Unable("a long history needs a job whose length can be chosen")
     lab.expect("a history of 10,000 events to be written and replayed", 15.0)
-    await asyncio.gather(_long(lab), _running(lab))
+    await together(_long(lab), _running(lab))
 
 
 async def _long(lab: Lab) -> None:
@@ -40,22 +41,14 @@ async def _long(lab: Lab) -> None:
     await lab.poll(job, "early page", after="1", limit=10)
 
 
-async def _until_written(lab: Lab, job: object) -> None:
+async def _until_written(lab: Lab, job: Job) -> None:
     """Follow the job by pages from its far end, which costs the target little."""
     deadline = lab.now() + EMIT_BOUND_S
     number = 0
     while lab.now() < deadline:
-        page = await lab.poll(job, f"written {number}", after=str(HISTORY_EVENTS - 1), limit=1)  # type: ignore[arg-type]
+        page = await lab.poll(job, f"written {number}", after=str(HISTORY_EVENTS - 1), limit=1)
         body = page.json
-        if (
-            page.status == 200
-            and isinstance(body, dict)
-            and body.get("status")
-            in (
-                "completed",
-                "failed",
-            )
-        ):
+        if isinstance(body, dict) and body.get("status") in FINAL:
             return
         number += 1
         await asyncio.sleep(0.25)

@@ -6,7 +6,7 @@ import asyncio
 import uuid
 from urllib.parse import quote
 
-from streamgauge.lab import Job, Lab
+from streamgauge.lab import Job, Lab, together
 from streamgauge.verdict import Unable
 
 from .over import until_over
@@ -47,7 +47,7 @@ async def inputs(lab: Lab) -> None:
             raise Unable("the target's own job did not end in time for this")
     lab.facts["job"] = job.job_id
     await lab.read(job, "replay", bound_s=10.0)
-    await asyncio.gather(
+    await together(
         _cursors(lab, job),
         _precedence(lab, job, other),
         _negotiation(lab, job),
@@ -110,7 +110,8 @@ async def _precedence(lab: Lab, job: Job, other: Job | None) -> None:
         foreign = [
             b.own_id for b in lab.recorded("other reader").blocks if lab.is_log(b) and b.own_id
         ]
-        for n, cursor in enumerate((foreign[2], foreign[-1])):
+        # None where that job's reader was sent away before the first event.
+        for n, cursor in enumerate((*foreign[2:3], *foreign[-1:])):
             await lab.read(job, f"foreign cursor {n}", cursor=cursor, bound_s=STREAM_BOUND_S)
 
 

@@ -5,13 +5,17 @@ from __future__ import annotations
 import asyncio
 
 from streamgauge.client import LiveExchange
-from streamgauge.lab import Job, Lab
+from streamgauge.lab import Job, Lab, together
 
 from .over import until_over
 from .shapes import UNICODE_TEXT, script
 
 INTERVAL_MS = 80
+LONG_S = 305.0
+LONG_INTERVAL_MS = 250
 READERS = 5
+VIEWS = 40
+"""How many snapshots are taken while the job runs; polls are five times as frequent."""
 NATURAL_WATCH_S = 60.0
 JOIN_SHARES = (0.2, 0.5, 0.8)
 """When joiners come, as shares of the job's length."""
@@ -24,9 +28,12 @@ ENDING_S = 20.0
 async def live(lab: Lab) -> None:
     """Watch one running job from many sides."""
     lasts_s = lab.profile.declared.heartbeat_s + lab.profile.declared.heartbeat_margin_s + 1.0
+    interval_ms = INTERVAL_MS
+    if lab.shared.long:
+        lasts_s, interval_ms = LONG_S, LONG_INTERVAL_MS
     if lab.shared.shaped:
-        events = int(lasts_s * 1000 / INTERVAL_MS)
-        job = await lab.start("start", script(events, INTERVAL_MS, payload=UNICODE_TEXT))
+        events = int(lasts_s * 1000 / interval_ms)
+        job = await lab.start("start", script(events, interval_ms, payload=UNICODE_TEXT))
         first = lab.stream(job, "reader 0", bound_s=lasts_s + 30.0)
     else:
         job, first = lab.natural()
@@ -43,14 +50,14 @@ async def live(lab: Lab) -> None:
         bound_s=bound_s,
     )
     watchers = [
-        _snapshots(lab, job, first),
-        _polls(lab, job, first),
+        _snapshots(lab, job, first, max(1.0, lasts_s / VIEWS)),
+        _polls(lab, job, first, max(0.25, lasts_s / VIEWS / 5)),
         _joiners(lab, job, lasts_s, bound_s),
         _leavers(lab, job, first),
         _tails(lab, job, first, bound_s),
         _ahead(lab, job, first, bound_s),
     ]
-    await asyncio.gather(*watchers)
+    await together(*watchers)
     await _until_end(lab, [first, *readers, coded], bound_s)
     if not any(map(lab.ended, [first, *readers, coded])):
         await until_over(lab, job, job.started.ended_at + lasts_s + ENDING_S - lab.now())
@@ -70,18 +77,18 @@ async def _until_end(lab: Lab, readers: list[LiveExchange], within_s: float) -> 
     )
 
 
-async def _snapshots(lab: Lab, job: Job, first: LiveExchange) -> None:
-    for number in range(60):
+async def _snapshots(lab: Lab, job: Job, first: LiveExchange, every_s: float) -> None:
+    for number in range(2 * VIEWS):
         await lab.snapshot(job, f"snapshot {number}")
-        if lab.ended(first) or await first.until(lab.ended, 1.0):
+        if lab.ended(first) or await first.until(lab.ended, every_s):
             break
     await lab.snapshot(job, "snapshot after the end")
 
 
-async def _polls(lab: Lab, job: Job, first: LiveExchange) -> None:
+async def _polls(lab: Lab, job: Job, first: LiveExchange, every_s: float) -> None:
     """Follow the log by polling, as a client without streams does."""
     after: str | None = None
-    for number in range(240):
+    for number in range(10 * VIEWS):
         page = await lab.poll(job, f"poll {number}", after=after, limit=500)
         body = page.json
         if not isinstance(body, dict) or body.get("done"):
@@ -90,7 +97,7 @@ async def _polls(lab: Lab, job: Job, first: LiveExchange) -> None:
             after = str(body["cursor"])
         if first.end is not None and number > 1 and lab.ended(first):
             continue
-        await first.until(lab.ended, 0.25)
+        await first.until(lab.ended, every_s)
 
 
 async def _joiners(lab: Lab, job: Job, lasts_s: float, bound_s: float) -> None:

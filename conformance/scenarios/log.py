@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
-from streamgauge.lab import Job, Lab
+from streamgauge.lab import Job, Lab, together
 from streamgauge.recording import End
 from streamgauge.verdict import Unable
 
@@ -37,7 +37,7 @@ async def log(lab: Lab) -> None:
     if not ids:
         raise Unable("a replay of the finished job shows no event with an id")
     lab.facts["job"] = job.job_id
-    await asyncio.gather(
+    await together(
         _every_cursor(lab, job, ids),
         _pages(lab, job),
         _edges(lab, job, ids),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from streamgauge.client import LiveExchange
-from streamgauge.lab import Job, Lab, Shape
+from streamgauge.lab import Job, Lab, Shape, together
 from streamgauge.raw import reset_at_once
 from streamgauge.recording import Recording
 from streamgauge.verdict import Unable
@@ -26,10 +26,10 @@ async def quota(lab: Lab) -> None:
         raise Unable("the profile declares no quota (declared.quota_runs = 0)")
     lab.facts["runs"] = runs
     if not lab.shared.shaped:
-        await asyncio.gather(_full_while_running(lab, runs, None), _client_ids(lab))
+        await together(_full_while_running(lab, runs, None), _client_ids(lab))
         await _burst(lab, runs)
         return
-    await asyncio.gather(
+    await together(
         _in_turn(lab, runs),
         _burst(lab, runs),
         _full_while_running(lab, runs, RUNNING),

@@ -27,7 +27,7 @@ EVERY_K_EVENTS: Final = 304
 HISTORY_EVENTS: Final = 10_000
 
 
-def script(events: int, interval_ms: float = 0, **more: Any) -> dict[str, Any]:
+def script(events: int, interval_ms: int = 0, **more: Any) -> dict[str, Any]:
     """A `pipeline` member."""
     return {"events": events, "interval_ms": interval_ms, **more}
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 
-from streamgauge.lab import Job, Lab
+from streamgauge.lab import Job, Lab, together
 from streamgauge.recording import Recording
 
 from .shapes import script
@@ -18,7 +18,7 @@ TWINS = 10
 async def starts(lab: Lab) -> None:
     """What a start's answer promises has to hold the moment it arrives."""
     shaped = lab.shared.shaped
-    await asyncio.gather(
+    await together(
         *(_views_at_once(lab, n) for n in range(ANSWERED_JOBS if shaped else 1)),
         *(_join_at_once(lab, n) for n in range(JOINED_JOBS if shaped else 1)),
         _keys(lab),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from streamgauge.lab import Lab, Shape
+from streamgauge.lab import Lab, Shape, together
 from streamgauge.verdict import Unable
 
 from .shapes import EMPTY_TEXT, INJECTION_TEXT, SPACES_TEXT, UNICODE_TEXT, script
@@ -17,7 +17,7 @@ async def texts(lab: Lab) -> None:
     if not lab.shared.shaped:
         raise Unable("chosen texts need a job whose emissions can be shaped")
     frame = lab.profile.declared.frame_bytes
-    await asyncio.gather(
+    await together(
         _one(lab, "injection", script(10, payload=INJECTION_TEXT), INJECTION_TEXT),
         _one(lab, "spaces", script(10, payload=SPACES_TEXT), SPACES_TEXT),
         _one(lab, "empty", script(10, payload=EMPTY_TEXT), EMPTY_TEXT),

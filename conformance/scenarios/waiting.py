@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from streamgauge.lab import Lab
+from streamgauge.lab import Lab, together
 from streamgauge.verdict import Unable
 
 from .shapes import script
@@ -19,7 +19,7 @@ async def waiting(lab: Lab) -> None:
     """Some jobs get a subscriber after a while, one never does and has to start by itself."""
     if not lab.shared.shaped or not lab.shared.has("wait_for_subscriber"):
         raise Unable("no job that waits for its subscriber could be had")
-    await asyncio.gather(_unopened(lab), *(_opened(lab, n) for n in range(OPENED_JOBS)))
+    await together(_unopened(lab), *(_opened(lab, n) for n in range(OPENED_JOBS)))
 
 
 async def _opened(lab: Lab, number: int) -> None:
@@ -67,4 +67,4 @@ async def opening(lab: Lab) -> None:
         await asyncio.gather(*(each.until(lab.ended, 8.0) for each in (first, late)))
         await lab.read(job, f"replay {number}", bound_s=8.0)
 
-    await asyncio.gather(*(once(n) for n in range(CANCELLED_AT_OPENING)))
+    await together(*(once(n) for n in range(CANCELLED_AT_OPENING)))

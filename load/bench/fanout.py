@@ -59,7 +59,7 @@ def measure(subject: Subject, plan: Plan) -> float:
         try:
             return _measure(subject, replace(plan, patience=2**attempt))
         except NotReadyError:
-            continue
+            print(f"  busy machine: {subject.name}, {plan.readers} readers once more", flush=True)
     raise BenchError(f"{subject.name}: {plan.readers} readers were too many for this machine")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncGenerator
 from functools import partial
 from typing import Any
 
@@ -43,29 +44,16 @@ def _with_id(stream: Any) -> bytes:
 
 
 def _inside_events() -> None:
-    """A timer writes a heartbeat between the lines of an event, now and then."""
-    from reference_server.frames import FrameEncoder
+    """A timer's first line gets between an event's lines; the writer has no lock."""
+    from .wire import on_frames
 
-    original = FrameEncoder.event
-
-    def event(self: FrameEncoder, it: Any) -> bytes:
-        frame = original(self, it)
-        if it.type != "diff_chunk":
-            return frame
-        head, data, rest = frame.partition(b"data: ")
-        beat = (
-            f'event: heartbeat\ndata: {{"type":"heartbeat","timestamp":"{it.timestamp}",'
-            '"data":{"latest":0}}\n\n'
-        ).encode()
-        return self._filled(head + beat + data + rest.partition(b"\n\n")[0] + b"\n\n")
-
-    FrameEncoder.event = event  # type: ignore[method-assign]
+    on_frames(
+        lambda frame, _: frame.replace(b"event: ", b"event: heartbeat\nevent: ", 1), "diff_chunk"
+    )
 
 
 def _after_the_end() -> None:
     """One more heartbeat follows the terminal event."""
-    from collections.abc import AsyncGenerator
-
     from reference_server.stream import Stream
 
     original = Stream.chunks
@@ -109,7 +97,7 @@ MUTANTS: list[Mutant] = [
         name="hb-inside-events",
         breaks=("HB-03",),
         patch=_inside_events,
-        about="Heartbeats stand between the lines of an event.",
+        about="A heartbeat's first line stands between the lines of an event.",
     ),
     Mutant(
         name="hb-with-id",

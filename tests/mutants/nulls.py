@@ -11,7 +11,7 @@ from functools import partial
 
 from tests import null_targets
 
-from .model import Mutant, NullTarget
+from .model import Mutant, NullTarget, put
 
 _ABOUT = {
     "ok-to-everything": "Answers 200 to everything.",
@@ -51,10 +51,11 @@ def _all_at_the_end() -> None:
 def _replay_only() -> None:
     """A stream shows what is stored when it opens, then recycles."""
     from reference_server import stream
+    from reference_server.events import QUEUED
 
     async def chunks(self: stream.Stream) -> AsyncGenerator[bytes, None]:
         yield self._connection()
-        if self.log.status == stream.QUEUED:
+        if self.log.status == QUEUED:
             await self._announce()
         upto = self.log.head
         gap = self._gap()
@@ -79,7 +80,7 @@ def _no_cursors() -> None:
     def whole_log(_header: object, _query: object) -> int:
         return 0
 
-    view.stream_cursor = whole_log  # type: ignore[assignment]
+    put(view, "stream_cursor", whole_log)
 
 
 NEAR_MISSES: list[Mutant] = [

@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any
 
 from .hdr import gzipped
-from .model import Mutant
+from .model import Mutant, put
 
 
 def _filled_to(octets: int, *names: str) -> None:
@@ -30,8 +30,8 @@ def _filled_to(octets: int, *names: str) -> None:
         frame = control(self, name, *more, **named)
         return refilled(frame) if name in names else frame
 
-    FrameEncoder.event = new_event  # type: ignore[method-assign]
-    FrameEncoder.control = new_control  # type: ignore[method-assign]
+    put(FrameEncoder, "event", new_event)
+    put(FrameEncoder, "control", new_control)
 
 
 def _measured(measure: Callable[[bytes], int]) -> None:

@@ -37,11 +37,12 @@ def held_back(delay_s: Callable[[int], float]) -> None:
 def _late_head() -> None:
     """Nothing leaves, not even the head, before there is an event or a heartbeat is due."""
     from reference_server import stream
+    from reference_server.events import QUEUED
 
     original = stream.Stream.chunks
 
     async def chunks(self: stream.Stream) -> AsyncGenerator[bytes, None]:
-        if self.log.status == stream.QUEUED:
+        if self.log.status == QUEUED:
             await self._announce()
         if not self.lag and not self.log.ended:
             await self.reader.wait(self._look_up_s)

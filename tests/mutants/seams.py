@@ -7,6 +7,7 @@ patched before the server's modules have taken each other's names.
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
 Chunks = AsyncGenerator[bytes, None]
 
 _FRAME_START = re.compile(rb"(?m)^(?=id: )")
-_CURSOR = re.compile(rb'"cursor":(\d+)')
 
 
 def frames_in(chunk: bytes) -> list[bytes]:
@@ -60,33 +60,48 @@ def on_chunks(change: Callable[[Stream, Chunks], Chunks]) -> None:
 
 
 def on_snapshot(
-    row: Callable[[Run], Run], cursor: Callable[[Run, int], int], more: Callable[[Run], str]
+    change: Callable[[Run, bytes], bytes], row: Callable[[Run], Run] | None = None
 ) -> None:
-    """Show another row in snapshots, another cursor, and `more` (JSON members) at their begin."""
+    """Change a snapshot's text, or the row that it is made from."""
     from reference_server.api import jobs
 
     text = jobs.snapshot_text
 
     async def changed(store: Any, run: Run) -> AsyncGenerator[bytes, None]:
-        return _edited(await text(store, row(run)), run)
+        parts = [part async for part in await text(store, row(run) if row else run)]
 
-    async def _edited(parts: AsyncGenerator[bytes, None], run: Run) -> AsyncGenerator[bytes, None]:
-        first = True
-        async with aclosing(parts):
-            async for part in parts:
-                if first:
-                    found = _CURSOR.search(part)
-                    assert found is not None
-                    new = b'"cursor":%d' % cursor(run, int(found[1]))
-                    part = b"{" + more(run).encode() + part[1:].replace(found[0], new, 1)
-                    first = False
-                yield part
+        async def whole() -> AsyncGenerator[bytes, None]:
+            yield change(run, b"".join(parts))
+
+        return whole()
 
     jobs.snapshot_text = changed
 
 
-def same(run: Run) -> Run:
-    return run
+def on_pages(change: Callable[[Run, int, Any], Any]) -> None:
+    """Change a page of polling: `change(run, after, page)` returns it anew."""
+    from reference_server.api import jobs
+
+    read = jobs.read_page
+
+    async def changed(store: Any, run: Run, after: int, limit: int) -> Any:
+        return change(run, after, await read(store, run, after, limit))
+
+    jobs.read_page = changed
+
+
+def with_ages() -> Callable[[JobLog], float]:
+    """A function that tells for how many seconds the server has known a job's log."""
+    from reference_server.joblog import JobLog
+
+    made = JobLog.__init__
+
+    def changed(self: JobLog, *parts: Any) -> None:
+        made(self, *parts)
+        self.born = time.monotonic()  # type: ignore[attr-defined]
+
+    JobLog.__init__ = changed  # type: ignore[method-assign]
+    return lambda log: time.monotonic() - float(log.born)  # type: ignore[attr-defined]
 
 
 def on_start_outcome(change: Callable[[Any, Any], Awaitable[Any]]) -> None:

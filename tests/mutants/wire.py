@@ -6,7 +6,7 @@ import json
 from collections.abc import AsyncGenerator, Callable
 from typing import Any
 
-from .model import Mutant
+from .model import Mutant, put
 
 
 def on_frames(change: Callable[[bytes, str], bytes], *names: str) -> None:
@@ -30,8 +30,8 @@ def on_frames(change: Callable[[bytes, str], bytes], *names: str) -> None:
         frame = control(self, name, *more, **named)
         return changed(self, frame, name) if name in names else frame
 
-    FrameEncoder.event = new_event  # type: ignore[method-assign]
-    FrameEncoder.control = new_control  # type: ignore[method-assign]
+    put(FrameEncoder, "event", new_event)
+    put(FrameEncoder, "control", new_control)
 
 
 def _on_padding(change: Callable[[bytes], bytes]) -> None:
@@ -39,15 +39,15 @@ def _on_padding(change: Callable[[bytes], bytes]) -> None:
     from reference_server import frames
 
     padding = frames.padding
-    frames.padding = lambda size: change(padding(size))
+    put(frames, "padding", lambda size: change(padding(size)))
 
 
 def _on_texts(change: Callable[[str], str]) -> None:
     """Change the free text of events before it is stored, so that all views agree about it."""
     from reference_server import payloads
+    from reference_server.redaction import redact
 
-    redact = payloads.redact
-    payloads.redact = lambda text: change(redact(text))
+    put(payloads, "redact", lambda text: change(redact(text)))
 
 
 def _latin1_padding() -> None:
@@ -82,7 +82,7 @@ def _raw_newlines() -> None:
         raw = frame.replace(rb"\r", b"\r").replace(rb"\n", b"\n")
         return self._filled(raw + b"\n\n")
 
-    FrameEncoder.event = f_string  # type: ignore[method-assign]
+    put(FrameEncoder, "event", f_string)
 
 
 def _unix_line_ends() -> None:
@@ -136,13 +136,12 @@ def _python_repr() -> None:
 
 def _off_schema() -> None:
     from reference_server import payloads
-
-    to_json = payloads.to_json
+    from reference_server.events import to_json
 
     def urgent(value: object) -> str:
         return to_json(value).replace('"importance":"high"', '"importance":"urgent"')
 
-    payloads.to_json = urgent
+    put(payloads, "to_json", urgent)
 
 
 def _chunk_is_event() -> None:
