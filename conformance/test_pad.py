@@ -221,10 +221,11 @@ def test_octets_are_counted_as_sent(run: Run) -> Found:
     """If a frame holds characters beyond ASCII, then its octets are counted, not its characters."""
     minimum = run.profile.declared.frame_bytes
     judged = 0
-    for frame in _all_frames(run):
-        if not any(any(octet > 127 for octet in line.raw) for line in frame.block.fields):
-            continue
-        if not frame.whole and frame.octets < minimum:
+    whole = [f for f in _all_frames(run) if f.whole or f.octets >= minimum]
+    if any(frame.octets < minimum and _is_ascii(frame.block) for frame in whole):
+        raise Unable("frames are short whatever they hold (see PAD-01)")
+    for frame in whole:
+        if _is_ascii(frame.block):
             continue
         if frame.octets < minimum:
             raise Broken(
@@ -238,6 +239,10 @@ def test_octets_are_counted_as_sent(run: Run) -> Found:
     if not judged:
         raise Unable("no frame carried characters beyond ASCII")
     return Found(judged, "non-ASCII frames measured")
+
+
+def _is_ascii(block: Block) -> bool:
+    return all(line.raw.isascii() for line in block.fields)
 
 
 @check("PAD-06", "live", "log")

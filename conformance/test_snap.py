@@ -351,5 +351,6 @@ def _validators(run: Run, judged: int) -> str:
             run.bundle("log").get("snapshot 1"),
             count=judged,
             what="snapshots of ended jobs",
+            promised=run.profile.capabilities.validators is True,
         )
     return "its ETag answers 304"

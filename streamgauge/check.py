@@ -92,7 +92,10 @@ class Run:
         if declared is False:
             raise Inapplicable(f"the profile {self.profile.name!r} says {part} = false")
         if seen and declared is True:
-            raise Broken(f"the profile {self.profile.name!r} declares {part} = true, but {seen}")
+            raise Broken(
+                f"the profile {self.profile.name!r} declares {part} = true, but {seen}",
+                promised=True,
+            )
         if seen:
             raise Inapplicable(f"the target has no {part.replace('_', ' ')}: {seen}")
 
@@ -167,9 +170,9 @@ def judge(definition: Check, run: Run) -> CheckResult:
         if found.count <= 0:
             raise Unable(f"nothing to judge: no {found.what}")
     except Broken as broken:
-        verdict, message = _fault(definition, run), str(broken)
+        verdict, message = _fault(definition, run, broken), str(broken)
         exhibits = broken.exhibits
-        counted = Counted(broken.count, broken.what)
+        counted = Counted(broken.count + 1, broken.what)  # the faulty one was looked at, too
         if excuse := _excuse(definition, run):
             verdict, message = Verdict.COULD_NOT_TEST, f"{excuse}; until then: {message}"
     except Unable as reason:
@@ -206,10 +209,11 @@ def _run_function(definition: Check, run: Run) -> Found:
     return definition.function(run.only(definition.scenarios))
 
 
-def _fault(definition: Check, run: Run) -> Verdict:
-    """A broken MUST fails, a broken SHOULD warns, unless the profile declares the part."""
-    declared = definition.part and getattr(run.profile.capabilities, definition.part) is True
-    return Verdict.FAIL if definition.requirement.is_must or declared else Verdict.WARN
+def _fault(definition: Check, run: Run, broken: Broken) -> Verdict:
+    """A broken MUST fails, a broken SHOULD warns, unless the profile promises the part."""
+    part = definition.part
+    promised = broken.promised or (part and getattr(run.profile.capabilities, part) is True)
+    return Verdict.FAIL if definition.requirement.is_must or promised else Verdict.WARN
 
 
 def _excuse(definition: Check, run: Run) -> str:

@@ -12,15 +12,23 @@ _NOISE = frozenset({"user-agent", "accept-encoding", "connection", "host", "cont
 
 
 def curl(recording: Recording, *, fresh_job: Recording | None = None) -> str:
-    """A `curl` line for the exchange; with `fresh_job`, preceded by the start that made its job.
+    """Shell lines for the exchange; with `fresh_job`, preceded by a start that makes such a job.
 
     Secrets are already redacted in recordings: they appear as shell variables to be filled in.
     """
-    lines = []
-    if fresh_job is not None and fresh_job is not recording:
-        lines.append(_line(fresh_job.request, stream=False))
-    lines.append(_line(recording.request, stream=_streams(recording)))
-    return "\n".join(lines)
+    if fresh_job is None or fresh_job is recording:
+        return _line(recording.request, stream=_streams(recording))
+    start = _line(fresh_job.request, stream=False, quiet=True)
+    line = _line(recording.request, stream=_streams(recording))
+    job = str(recording.info.get("job", ""))
+    if job and job in line:
+        # The URL is the line's last word, quoted where it needs to be.
+        head, _, url = line.rpartition(" ")
+        line = f'{head} "{url.strip(chr(39)).replace(job, "$JOB")}"'
+    return f"JOB=$({start} |\n  {_JOB_ID})\n{line}"
+
+
+_JOB_ID = "python3 -c 'import json, sys; print(json.load(sys.stdin)[\"job_id\"])'"
 
 
 def _streams(recording: Recording) -> bool:
@@ -29,8 +37,8 @@ def _streams(recording: Recording) -> bool:
     )
 
 
-def _line(request: Request, *, stream: bool) -> str:
-    parts = ["curl", "-i"]
+def _line(request: Request, *, stream: bool, quiet: bool = False) -> str:
+    parts = ["curl", "-s"] if quiet else ["curl", "-i"]
     if stream:
         parts += ["-N", "--max-time", "60"]
     if request.method == "HEAD":
@@ -43,6 +51,8 @@ def _line(request: Request, *, stream: bool) -> str:
         if value == REDACTED:
             variable = "$" + name.upper().replace("-", "_")
             parts.append(f'-H "{name}: {variable}"')
+        elif quiet and name.lower() == "x-client-id":
+            parts.append('-H "X-Client-Id: $RANDOM-$RANDOM"')  # a client of its own: no quota
         else:
             # An empty value needs curl's own spelling for "send it all the same".
             parts.append("-H " + shlex.quote(f"{name}: {value}" if value else f"{name};"))

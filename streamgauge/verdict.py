@@ -35,11 +35,21 @@ class Broken(Exception):
         *exhibits: Exhibit | Recording | None,
         count: int = 0,
         what: str = "observations",
+        promised: bool = False,
     ) -> None:
+        """
+        Args:
+            message: what was expected and what was seen instead.
+            exhibits: recordings that show it, the best one first.
+            count: how much had been looked at before.
+            what: the word for what was counted.
+            promised: the profile promises this: a failure also where the rule is a SHOULD.
+        """
         super().__init__(message)
         self.exhibits = tuple(_exhibits(exhibits))
         self.count = count
         self.what = what
+        self.promised = promised
 
 
 class Unable(Exception):

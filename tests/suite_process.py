@@ -97,15 +97,32 @@ class SuiteProcess:
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 stdin=subprocess.DEVNULL,
+                start_new_session=True,
             )
+
+    def kill(self) -> None:
+        """End the run, where it has not ended by itself."""
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.wait(ENDED_S)
+
+    def left_over(self) -> list[str]:
+        """The command lines of processes that the run has left behind: all are of its session."""
+        found = []
+        for entry in Path("/proc").iterdir():
+            try:
+                if entry.name.isdigit() and os.getsid(int(entry.name)) == self.process.pid:
+                    found.append((entry / "cmdline").read_text().replace("\0", " "))
+            except OSError:
+                continue  # it has just ended
+        return found
 
     def finish(self, within_s: float = RUN_MAX_S) -> Outcome:
         """Wait for the end; kill the run and fail where it exceeds its bound."""
         try:
             code = self.process.wait(within_s)
         except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait(ENDED_S)
+            self.kill()
             said = self._output.read_text("utf-8", "replace")
             raise AssertionError(f"the run did not end within {within_s:.0f} s:\n{said}") from None
         seconds = time.monotonic() - self._began

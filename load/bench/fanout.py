@@ -58,8 +58,8 @@ def measure(subject: Subject, plan: Plan) -> float:
     for attempt in range(ATTEMPTS):
         try:
             return _measure(subject, replace(plan, patience=2**attempt))
-        except NotReadyError:
-            print(f"  busy machine: {subject.name}, {plan.readers} readers once more", flush=True)
+        except NotReadyError as error:
+            print(f"  {subject.name}, {plan.readers} readers once more: {error}", flush=True)
     raise BenchError(f"{subject.name}: {plan.readers} readers were too many for this machine")
 
 
@@ -67,17 +67,17 @@ def _measure(subject: Subject, plan: Plan) -> float:
     with subject.offer(plan) as offer, Readers(offer) as readers:
         readers.connect(plan.readers)
         if not readers.stand_at(0):
-            raise NotReadyError
+            raise NotReadyError("the first event came while readers connected")
         readers.until_all_have(1)
         if not readers.stand_at(1):
-            raise NotReadyError
+            raise NotReadyError("the second event came before all had the first")
         before_ns = cpu_ns(offer.pid)
         readers.until_all_have(1 + plan.events)
         used_ns, joined = cpu_ns(offer.pid) - before_ns, readers.joined
         readers.until_all_have(plan.events_total)
         readers.settle(0.05)
         if plan.pace_ms and subject.name != RAW and joined > JOINED_MAX * plan.deliveries:
-            raise NotReadyError
+            raise NotReadyError("events were joined")
         if not readers.stand_at(plan.events_total):
             raise BenchError(f"{subject.name}: a reader got more than {plan.events_total} events")
     return used_ns / plan.deliveries / 1000

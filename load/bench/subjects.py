@@ -33,7 +33,7 @@ RAW: Final = "raw sockets"
 #: Pause around the window, so that the processor time is read while the server rests.
 GAP_S: Final = 0.3
 CONNECT_BASE_S: Final = 0.3
-CONNECT_PER_READER_S: Final = 0.002
+CONNECT_PER_READER_S: Final = 0.003
 SENDER_LIFE_S: Final = 120
 END_S: Final = 12.0
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -45,7 +44,7 @@ def _measured(measure: Callable[[bytes], int]) -> None:
 
 
 def _ascii_escaped(frame: bytes) -> int:
-    return len(json.dumps(frame.decode())) - 2
+    return len(frame.decode().encode("ascii", "backslashreplace"))
 
 
 def _spaces_in_data() -> None:

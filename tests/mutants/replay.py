@@ -163,7 +163,7 @@ def _ahead_is_silent() -> None:
 
 
 def _global_ids() -> None:
-    """An id that this job does not have is looked up among all jobs; data of such a job is shown."""
+    """An id that this job does not have is looked up among all jobs: foreign data is shown."""
 
     async def mixed(stream: Stream, chunks: seams.Chunks) -> seams.Chunks:
         log, wanted = stream.log, stream._requested

@@ -35,7 +35,7 @@ def held_back(delay_s: Callable[[int], float]) -> None:
 
 
 def _late_head() -> None:
-    """Nothing leaves, not even the head, before there is an event or a heartbeat is due."""
+    """Nothing leaves, not even the head, before there is an event."""
     from reference_server import stream
     from reference_server.events import QUEUED
 
@@ -44,8 +44,8 @@ def _late_head() -> None:
     async def chunks(self: stream.Stream) -> AsyncGenerator[bytes, None]:
         if self.log.status == QUEUED:
             await self._announce()
-        if not self.lag and not self.log.ended:
-            await self.reader.wait(self._look_up_s)
+        while not self.lag and not self.log.ended and not self._recycle_due:
+            await self.reader.wait(self._now() + 1.0)
         async for chunk in original(self):
             yield chunk
 
@@ -130,7 +130,7 @@ MUTANTS: list[Mutant] = [
         name="rt-late-head",
         breaks=("RT-01",),
         patch=_late_head,
-        about="Status and headers wait for the first event or heartbeat.",
+        about="Status and headers wait for the first event.",
     ),
     Mutant(
         name="rt-two-seconds-late",
