@@ -13,7 +13,7 @@ from streamgauge.check import Run
 from streamgauge.recording import Recording
 from streamgauge.verdict import Unable
 
-from .reading import Seen, control, has_terminal, stream_log
+from .reading import Seen, has_gap, has_terminal, stream_log
 
 REPLAYS = ("final replay", "replay 1", "replay 2", "replay")
 
@@ -52,6 +52,11 @@ def job_of(recording: Recording) -> str:
     return str(recording.info.get("job", ""))
 
 
+def own_streams(run: Run, job: str) -> list[Recording]:
+    """All streams of a job, wherever they were recorded."""
+    return [r for r in run.recordings() if r.is_stream and job_of(r) == job]
+
+
 def final_log(run: Run, job: str) -> FinalLog | None:
     """The final log of a job: a replay made after its end, else a reader that saw all of it."""
     candidates = [
@@ -64,7 +69,7 @@ def final_log(run: Run, job: str) -> FinalLog | None:
         events = stream_log(recording, run.profile)
         whole = rank == 0 or _has_no_holes(run, events)
         if whole and _usable(run, events):
-            pruned = bool(run.profile.events.gap and control(recording, run.profile.events.gap))
+            pruned = has_gap(recording, run.profile)
             found.append((pruned, rank, -recording.sent_at, FinalLog(recording, events, pruned)))
     return min(found, key=lambda each: each[:3])[3] if found else None
 
@@ -114,6 +119,32 @@ def scenario_log(run: Run, scenario: str) -> FinalLog:
     return log
 
 
+def log_of(run: Run, scenario: str, *labels: str) -> tuple[Seen, ...]:
+    """The final log of a scenario's job: the first of these recordings that shows its end.
+
+    Raises:
+        Unable: none of them does.
+    """
+    bundle = run.bundle(scenario)
+    for label in labels:
+        recording = bundle.get(label)
+        if recording is not None and recording.is_stream:
+            seen = stream_log(recording, run.profile)
+            if seen and has_terminal(seen, run.profile):
+                return seen
+    raise Unable(bundle.unable or f"no full replay of the finished job ({scenario}) was recorded")
+
+
+def replayed_log(run: Run) -> tuple[Seen, ...]:
+    """The final log of the job that the cursors are tried on."""
+    return log_of(run, "log", "replay 1", "replay 2", "reader")
+
+
+def running_log(run: Run, scenario: str) -> tuple[Seen, ...]:
+    """The final log of a job that had readers while it was running."""
+    return log_of(run, scenario, "final replay", "reader 0", "reader")
+
+
 def known_log(run: Run, job: str) -> FinalLog | None:
     """The final log, or as much of it as the stream shows that reached furthest."""
     if log := final_log(run, job):
@@ -127,7 +158,7 @@ def known_log(run: Run, job: str) -> FinalLog | None:
     if not reached:
         return None
     _, recording, events = max(reached, key=lambda each: each[0])
-    pruned = bool(run.profile.events.gap and control(recording, run.profile.events.gap))
+    pruned = has_gap(recording, run.profile)
     return FinalLog(recording, events, pruned)
 
 
@@ -150,10 +181,6 @@ def by_job(recordings: Sequence[Recording]) -> dict[str, list[Recording]]:
         if job := job_of(recording):
             jobs.setdefault(job, []).append(recording)
     return jobs
-
-
-def ended(run: Run, seen: Sequence[Seen]) -> bool:
-    return has_terminal(seen, run.profile)
 
 
 def unanswered(recording: Recording) -> str:

@@ -1,20 +1,22 @@
-"""The log as each view shows it: streams, snapshots and pages in one shape for comparing."""
+"""The log as each view shows it: streams, snapshots and pages in one shape for comparing.
+
+What several sections have to know of a recording is asked here: which events it shows, which of
+them came when, whether it was recycled, has a gap or was refused. One answer serves all checks.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
 from streamgauge.check import Run
-from streamgauge.history import Entry, View, canonical
 from streamgauge.profile import Profile
 from streamgauge.recording import Bundle, PackedReads, Recording
 from streamgauge.results import Exhibit
 from streamgauge.sse import Block
-from streamgauge.verdict import Unable
 
 PACKED_SHARE = 20
 """Of hundreds of replays of one log, so many are looked at by checks that look at everything."""
@@ -109,6 +111,47 @@ def listed(recording: Recording) -> tuple[Seen, ...]:
     )
 
 
+def events_of(recording: Recording, profile: Profile) -> tuple[Seen, ...]:
+    """The events of the log that a recording shows, whichever view it is of."""
+    return stream_log(recording, profile) if recording.is_stream else listed(recording)
+
+
+def ids_of(seen: Iterable[Seen]) -> list[str]:
+    return [event.id for event in seen]
+
+
+def last_event(recording: Recording, profile: Profile) -> Seen | None:
+    """The last event that a stream showed, None where it showed none."""
+    seen = stream_log(recording, profile)
+    return seen[-1] if seen else None
+
+
+def first_sights(recordings: Iterable[Recording], profile: Profile) -> dict[str, float]:
+    """When each event was first seen, in any of these recordings."""
+    sights: dict[str, float] = {}
+    for recording in recordings:
+        for event in events_of(recording, profile):
+            sights[event.id] = min(event.at, sights.get(event.id, event.at))
+    return sights
+
+
+def succeeded(answer: Recording) -> bool:
+    """Whether the answer's status is 2xx."""
+    return answer.status is not None and 200 <= answer.status < 300
+
+
+def body_of(recording: Recording) -> dict[str, Any]:
+    """The JSON object of a snapshot or a page, {} where the answer is none."""
+    body = recording.json
+    return body if recording.status == 200 and isinstance(body, dict) else {}
+
+
+def cursor_of(recording: Recording) -> str:
+    """The cursor of a snapshot or a page as text, "" where it stands before the first event."""
+    cursor = body_of(recording).get("cursor")
+    return "" if cursor in (None, 0, "0", "") and not isinstance(cursor, bool) else str(cursor)
+
+
 def control(recording: Recording, name: str) -> list[Block]:
     """The control events of one name on a stream."""
     return [b for b in recording.blocks if b.event is not None and b.event.type == name]
@@ -123,20 +166,21 @@ def control_data(block: Block) -> dict[str, Any]:
     return inner if isinstance(inner, dict) else body
 
 
-def log_of(run: Run, scenario: str, *labels: str) -> tuple[Seen, ...]:
-    """The final log of a scenario's job: the first of these recordings that shows its end.
+def has_gap(recording: Recording, profile: Profile) -> bool:
+    """Whether the stream says itself that older history is gone."""
+    return bool(control(recording, profile.events.gap))
 
-    Raises:
-        Unable: none of them does.
-    """
-    bundle = run.bundle(scenario)
-    for label in labels:
-        recording = bundle.get(label)
-        if recording is not None and recording.is_stream:
-            seen = stream_log(recording, run.profile)
-            if seen and has_terminal(seen, run.profile):
-                return seen
-    raise Unable(bundle.unable or f"no full replay of the finished job ({scenario}) was recorded")
+
+def recycled(recording: Recording, profile: Profile) -> bool:
+    """Whether the declared comment stands behind the last field line (padding may surround it)."""
+    mark = profile.events.recycle.encode()
+    for block in reversed(recording.blocks):
+        for line in reversed(block.lines):
+            if not line.is_comment:
+                return False
+            if mark and line.raw[1:].strip() == mark:
+                return True
+    return False
 
 
 def has_terminal(seen: Iterable[Seen], profile: Profile) -> bool:
@@ -156,81 +200,23 @@ def all_streams(run: Run) -> list[Recording]:
     return [r for r in found if not isinstance(r.reads, PackedReads)] + packed[:PACKED_SHARE]
 
 
+def all_blocks(run: Run) -> Iterator[tuple[Recording, Block]]:
+    """Every block of `all_streams`, with the stream that it stands on."""
+    for recording in all_streams(run):
+        for block in recording.blocks:
+            yield recording, block
+
+
+def event_names(block: Block) -> list[str]:
+    """What the `event:` lines of a block say; more than one is a fault of its own."""
+    return [line.value.decode("utf-8", "replace") for line in block.fields if line.name == b"event"]
+
+
 def is_coded(recording: Recording) -> bool:
     """Whether the bytes are compressed, so that they have to be judged as something else."""
     return (recording.header("content-encoding") or "identity").strip().lower() != "identity"
 
 
-def suffix(log: Sequence[Seen], after: str) -> tuple[Seen, ...] | None:
-    """The events after a cursor, None where the log has no such event."""
-    for index, event in enumerate(log):
-        if event.id == after:
-            return tuple(log[index + 1 :])
-    return None
-
-
-def difference(expected: Sequence[Seen], got: Sequence[Seen]) -> tuple[str, Seen | None]:
-    """The first difference between two logs in words, "" where there is none."""
-    for index, (wanted, shown) in enumerate(zip(expected, got, strict=False)):
-        if wanted.same(shown):
-            continue
-        if wanted.id != shown.id:
-            return f"event {shown.id!r} where {wanted.id!r} belongs (position {index + 1})", shown
-        return f"event {shown.id!r} has another content: {_unlike(wanted, shown)}", shown
-    if len(got) < len(expected):
-        missing = expected[len(got)]
-        return f"event {missing.id!r} and what follows is missing", got[-1] if got else None
-    if len(got) > len(expected):
-        extra = got[len(expected)]
-        return f"event {extra.id!r} stands behind the end of the log", extra
-    return "", None
-
-
-def _unlike(wanted: Seen, shown: Seen) -> str:
-    if wanted.type != shown.type:
-        return f"type {shown.type!r} instead of {wanted.type!r}"
-    if wanted.timestamp != shown.timestamp:
-        return f"timestamp {shown.timestamp!r} instead of {wanted.timestamp!r}"
-    return f"data {_short(shown.data)} instead of {_short(wanted.data)}"
-
-
-def _short(value: Any) -> str:
-    text = json.dumps(value, ensure_ascii=False)
-    return text if len(text) <= 80 else text[:77] + "..."
-
-
 def exhibit(recording: Recording, seen: Seen | None, note: str = "") -> Exhibit:
     """A recording with the place of one event."""
     return Exhibit(recording, note, seen.span if seen else None)
-
-
-def entries(seen: Iterable[Seen], profile: Profile) -> tuple[Entry, ...]:
-    """Events in the terms of the history checker."""
-    return tuple(
-        Entry(
-            id=event.id,
-            key=(event.type, event.timestamp, canonical(event.data)),
-            at=event.at,
-            offset=event.block.start if event.block else None,
-            terminal=event.type in profile.events.terminal,
-        )
-        for event in seen
-    )
-
-
-def view(recording: Recording, profile: Profile, **more: Any) -> View:
-    """A recording of one job in the terms of the history checker."""
-    after = recording.info.get("after")
-    if recording.is_stream:
-        kind, seen = "live", stream_log(recording, profile)
-    else:
-        kind, seen = ("poll" if "after" in recording.info else "snapshot"), listed(recording)
-    return View(
-        name=recording.label,
-        kind=kind,  # type: ignore[arg-type]
-        entries=entries(seen, profile),
-        after=str(after) if after else None,
-        opened_at=recording.sent_at,
-        closed_at=recording.ended_at,
-        **more,
-    )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -12,7 +12,7 @@ from streamgauge.results import Exhibit
 from streamgauge.sse import Block, Line
 from streamgauge.verdict import Broken, Found, Unable
 
-from .reading import all_streams, as_json, is_log, listed, stream_log, streams
+from .reading import all_streams, as_json, event_names, is_log, listed, stream_log, streams
 
 APART_S = 0.5
 """What arrives so long after an event is no part of that event's padding."""
@@ -162,7 +162,7 @@ def _kind_fault(run: Run, block: Block) -> str:
     name = run.profile.events.heartbeat
     known = {*run.profile.events.names, *run.profile.control_events}
     if block.event is None:
-        if name and name in _names(block):
+        if name and name in event_names(block):
             return f"a block says `event: {name}` but has no data, so that nobody ever receives it"
         return ""
     if block.event.type in known:
@@ -172,10 +172,6 @@ def _kind_fault(run: Run, block: Block) -> str:
         f"the application receives an event {block.event.type!r} with the data "
         f"{block.event.data[:60]!r}; the heartbeat is declared to be {declared}"
     )
-
-
-def _names(block: Block) -> list[str]:
-    return [line.value.decode("utf-8", "replace") for line in block.fields if line.name == b"event"]
 
 
 def _is_beat(block: Block, name: str) -> bool:
@@ -190,15 +186,6 @@ def _beat_comments(silence: Silence) -> list[Line]:
         for line in block.comments
         if silence.holds(line.at)
     ]
-
-
-def _beats(run: Run) -> Iterator[tuple[Recording, Block]]:
-    """Blocks that are heartbeat events, on all streams."""
-    name = run.profile.events.heartbeat
-    for recording in all_streams(run):
-        for block in recording.blocks:
-            if name and name in _names(block):
-                yield recording, block
 
 
 @check("HB-03", *EVERYWHERE)
@@ -246,7 +233,7 @@ def _unmarked(run: Run, marks: frozenset[bytes]) -> int:
 
 def _has_beat(run: Run, block: Block, marks: frozenset[bytes]) -> bool:
     if run.profile.events.heartbeat:
-        return run.profile.events.heartbeat in _names(block)
+        return run.profile.events.heartbeat in event_names(block)
     return any(line.raw in marks for line in block.comments)
 
 
@@ -262,7 +249,7 @@ def _inside(run: Run, block: Block, following: Block | None, marks: frozenset[by
     name = run.profile.events.heartbeat
     if not name:
         return _comment_inside(block, marks)
-    names = _names(block)
+    names = event_names(block)
     if name in names and len(names) > 1:
         other = next((each for each in names if each != name), name)
         return f"one block holds `event: {name}` and `event: {other}`"

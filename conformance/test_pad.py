@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import groupby, takewhile
+from math import inf
 
 from streamgauge.check import Run, check
 from streamgauge.recording import End, Recording
 from streamgauge.results import Exhibit
-from streamgauge.sse import Block
+from streamgauge.sse import Block, Line
 from streamgauge.verdict import Broken, Found, Inapplicable, Unable
 
-from .reading import all_streams, control, is_log, listed, log_of, stream_log, streams
+from .finals import log_of
+from .reading import all_streams, control, is_log, listed, stream_log, streams
 
 OWN_FRAME_PAUSE_S = 0.5
 """Comments that arrive so much later than what stands before them are a frame of their own."""
@@ -46,38 +49,54 @@ class Frame:
 def frames(recording: Recording) -> Iterator[Frame]:
     """The frames of a stream as protocol §3 counts them."""
     blocks = recording.blocks
-    starts = [b.first_field for b in blocks]
-    ends = _frame_ends(recording, blocks)
+    ends = _frame_ends(recording)
+    lone = _lone_comments(recording)
     first = True
     for index, block in enumerate(blocks):
-        start = starts[index]
+        start = block.first_field
         if start is None or not block.complete:
             continue
         # Leading padding of the first frame counts for it.
-        begin = 0 if first else start
+        begin = 0 if first and not lone else start
         first = False
-        later = any(s is not None for s in starts[index + 1 :])
-        yield Frame(recording, block, begin, ends[index], last=not later)
+        last = not any(b.first_field is not None for b in blocks[index + 1 :])
+        yield Frame(recording, block, begin, ends[index], last=last)
 
 
-def _frame_ends(recording: Recording, blocks: tuple[Block, ...]) -> list[int]:
-    """For each block with fields: where the next frame begins."""
-    size = len(recording.body)
-    ends = [size] * len(blocks)
-    following = size
-    for index in range(len(blocks) - 1, -1, -1):
-        ends[index] = following
-        block = blocks[index]
-        begin = block.first_field
-        # Comments that stand before a block's fields belong to the frame before it, unless they
-        # arrived on their own, much later than that frame.
-        before = blocks[index - 1] if index else None
-        alone = before is not None and block.first_at - before.at > OWN_FRAME_PAUSE_S
-        if begin is not None:
-            following = block.start if alone and block.lines[0].is_comment else begin
-        elif alone:
-            following = block.start
-    return ends
+def _frame_ends(recording: Recording) -> list[int]:
+    """For each block: where the next frame begins, which is at the next event's first field or at
+    comments that came on their own."""
+    lone = {line.offset for line, _ in _lone_comments(recording)}
+    ends: list[int] = []
+    following = len(recording.body)
+    for block in reversed(recording.blocks):
+        ends.append(following)
+        if block.first_field is not None:
+            following = block.first_field
+        following = min((x.offset for x in _leading(block) if x.offset in lone), default=following)
+    return ends[::-1]
+
+
+def _leading(block: Block) -> list[Line]:
+    """The comments before a block's first field: padding of the frame before it, or their own."""
+    return list(takewhile(lambda line: line.is_comment, block.lines))
+
+
+def _lone_comments(recording: Recording) -> list[tuple[Line, Block]]:
+    """Comments that came on their own: long after what stands before them, and long before the
+    field that follows. Heartbeats, where these are comments, and recycle marks."""
+    found: list[tuple[Line, Block]] = []
+    before = recording.sent_at
+    blocks = recording.blocks
+    for index, block in enumerate(blocks):
+        own = next((line.at for line in block.lines if not line.is_comment), None)
+        later = next((b.first_at for b in blocks[index + 1 :] if b.first_field is not None), inf)
+        following = own if own is not None else later
+        for line in _leading(block):
+            if line.at - before > OWN_FRAME_PAUSE_S and following - line.at > OWN_FRAME_PAUSE_S:
+                found.append((line, block))
+        before = block.at
+    return found
 
 
 def _all_frames(run: Run) -> Iterator[Frame]:
@@ -162,22 +181,20 @@ def _heartbeats(run: Run, recording: Recording) -> Iterator[Frame]:
         beats = {id(block) for block in control(recording, name)}
         yield from (frame for frame in frames(recording) if id(frame.block) in beats)
         return
-    for block, begin, end in _lone_comments(recording):
-        yield Frame(recording, block, begin, end, last=False)
+    yield from _comment_frames(recording)
 
 
-def _lone_comments(recording: Recording) -> Iterator[tuple[Block, int, int]]:
-    """Runs of comments that arrived on their own: comment heartbeats."""
-    for block in recording.blocks:
-        begin, at = block.start, block.first_at
-        previous = block.start
-        for line in block.comments:
-            if line.at - at > OWN_FRAME_PAUSE_S:
-                yield block, previous, line.offset
-                previous = line.offset
-            at = line.at
-        if block.first_field is None and begin:
-            yield block, previous, block.end
+def _comment_frames(recording: Recording) -> Iterator[Frame]:
+    """Comments that came on their own, each arrival one frame."""
+    ends = dict(zip((id(b) for b in recording.blocks), _frame_ends(recording), strict=True))
+    for (at, _), group in groupby(
+        _lone_comments(recording), key=lambda found: (found[0].at, id(found[1]))
+    ):
+        lines = list(group)
+        block = lines[0][1]
+        rest = [line.offset for line in block.lines if line.at > at]
+        end = min(rest, default=block.end if block.first_field is None else ends[id(block)])
+        yield Frame(recording, block, lines[0][0].offset, end, last=False)
 
 
 @check("PAD-04", "log", "texts")

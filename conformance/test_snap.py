@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from typing import Any
 
 from streamgauge.check import Run, check
 from streamgauge.recording import Recording
 from streamgauge.verdict import Broken, Found, Inapplicable, Unable
 
-from .finals import FinalLog, by_job, ended, ended_at, final_log, unanswered
-from .reading import Seen, difference, exhibit, listed
+from .comparing import difference
+from .finals import FinalLog, by_job, ended_at, final_log, unanswered
+from .reading import Seen, body_of, cursor_of, exhibit, has_terminal, listed
+from .states import FINAL, RANKS
 
 EVERYWHERE = ("live", "log", "starts", "quiet", "texts")
 SETTLED_S = 1.0
 """A snapshot asked for so long after the terminal event was seen has to show the end."""
-RANKS = {"queued": 0, "started": 1, "running": 2, "completed": 3, "failed": 3, "canceled": 3}
-FINAL = frozenset(name for name, rank in RANKS.items() if rank == 3)
 
 
 def snapshots(run: Run, *scenarios: str) -> list[Recording]:
@@ -31,17 +30,6 @@ def snapshots(run: Run, *scenarios: str) -> list[Recording]:
     return sorted(found, key=lambda recording: recording.sent_at)
 
 
-def _body(recording: Recording) -> dict[str, Any]:
-    body = recording.json
-    return body if recording.status == 200 and isinstance(body, dict) else {}
-
-
-def _cursor(recording: Recording) -> str:
-    """A snapshot's cursor as text, "" where it says that there is no event yet."""
-    cursor = _body(recording).get("cursor")
-    return "" if cursor in (None, 0, "0", "") and not isinstance(cursor, bool) else str(cursor)
-
-
 def _logs(run: Run, recordings: list[Recording]) -> Iterator[tuple[Recording, FinalLog]]:
     """Each snapshot that has events or a cursor, with the final log of its job."""
     for job, own in by_job(recordings).items():
@@ -49,7 +37,7 @@ def _logs(run: Run, recordings: list[Recording]) -> Iterator[tuple[Recording, Fi
         if log is None:
             continue
         for recording in own:
-            if _body(recording):
+            if body_of(recording):
                 yield recording, log
 
 
@@ -109,7 +97,7 @@ def test_the_cursor_is_an_id_of_the_log(run: Run) -> Found:
     """If a snapshot names a cursor, then it is an event id, which every view takes as a cursor."""
     judged = 0
     for recording, log in _logs(run, snapshots(run, *EVERYWHERE)):
-        if "cursor" not in _body(recording):
+        if "cursor" not in body_of(recording):
             continue
         judged += 1
         if fault := _cursor_fault(run, recording, log):
@@ -126,7 +114,7 @@ def test_the_cursor_is_an_id_of_the_log(run: Run) -> Found:
 
 
 def _cursor_fault(run: Run, recording: Recording, log: FinalLog) -> str:
-    cursor, shown = _cursor(recording), listed(recording)
+    cursor, shown = cursor_of(recording), listed(recording)
     if not cursor or log.predates(cursor):
         return ""
     if log.place(cursor) is None:
@@ -135,7 +123,7 @@ def _cursor_fault(run: Run, recording: Recording, log: FinalLog) -> str:
             f"the cursor {cursor!r} is no event id of this job, whose log runs from {first!r} to "
             f"{last!r}: no other view can go on from it"
         )
-    if shown and ended(run, shown) and cursor != shown[-1].id:
+    if shown and has_terminal(shown, run.profile) and cursor != shown[-1].id:
         return (
             f"the cursor is {cursor!r} though the last event of the ended job is {shown[-1].id!r}"
         )
@@ -148,7 +136,7 @@ def test_snapshot_and_what_follows_are_the_log(run: Run) -> Found:
     taken = snapshots(run, *EVERYWHERE)
     compared = running = events = 0
     for recording, log in _logs(run, taken):
-        body = _body(recording)
+        body = body_of(recording)
         if "cursor" not in body or not isinstance(body.get("events"), list):
             continue
         if _cursor_fault(run, recording, log):
@@ -156,7 +144,7 @@ def test_snapshot_and_what_follows_are_the_log(run: Run) -> Found:
         fault, place = _fold_fault(run, recording, log)
         if fault:
             raise Broken(
-                f"{recording.label}, at cursor {_cursor(recording) or 0!r}: {fault}",
+                f"{recording.label}, at cursor {cursor_of(recording) or 0!r}: {fault}",
                 exhibit(recording, None, "the snapshot"),
                 exhibit(log.recording, place, "the log"),
                 count=compared,
@@ -164,7 +152,7 @@ def test_snapshot_and_what_follows_are_the_log(run: Run) -> Found:
             )
         compared += 1
         events += len(listed(recording))
-        running += not ended(run, listed(recording))
+        running += not has_terminal(listed(recording), run.profile)
     if not events:
         raise Unable("no snapshot with events was taken of a job whose whole log is known")
     return Found(
@@ -173,7 +161,7 @@ def test_snapshot_and_what_follows_are_the_log(run: Run) -> Found:
 
 
 def _fold_fault(run: Run, recording: Recording, log: FinalLog) -> tuple[str, Seen | None]:
-    cursor, shown = _cursor(recording), listed(recording)
+    cursor, shown = cursor_of(recording), listed(recording)
     place = log.place(cursor) if cursor else None
     expected = log.events[: place + 1] if place is not None else ()
     if cursor and place is None:  # pruned since
@@ -181,15 +169,15 @@ def _fold_fault(run: Run, recording: Recording, log: FinalLog) -> tuple[str, See
     if log.pruned:
         kept = [n for n, event in enumerate(shown) if log.place(event.id) is not None]
         shown = shown[kept[0] :] if kept else ()
-    earliest = _body(recording).get("earliest")
+    earliest = body_of(recording).get("earliest")
     if shown and str(earliest) == shown[0].id and (begin := log.place(shown[0].id)):
         expected = expected[begin:]
     fault, at = difference(expected, shown)
     if fault:
         held = f"{len(shown)} events, {len(expected)} stand in the log up to there"
         return f"{fault} (the snapshot holds {held})", _in_log(log, at)
-    status = _body(recording).get("status")
-    if status in FINAL and not ended(run, shown) and not _told(shown, str(status)):
+    status = body_of(recording).get("status")
+    if status in FINAL and not has_terminal(shown, run.profile) and not _told(shown, str(status)):
         last = repr(shown[-1].id) if shown else "none"
         return (
             f"the status is {status!r}, but its events (the last is {last}) do not tell of that: "
@@ -213,7 +201,7 @@ def test_snapshots_never_go_back(run: Run) -> Found:
     pairs = 0
     for job, own in by_job(snapshots(run, *EVERYWHERE)).items():
         log = final_log(run, job)
-        judged = [recording for recording in own if "cursor" in _body(recording)]
+        judged = [recording for recording in own if "cursor" in body_of(recording)]
         for later in judged:
             for earlier in judged:
                 if earlier.ended_at > later.sent_at:
@@ -236,8 +224,8 @@ def test_snapshots_never_go_back(run: Run) -> Found:
 def _step_back(earlier: Recording, later: Recording, log: FinalLog | None) -> str:
     heads = [_head(recording, log) for recording in (earlier, later)]
     if None not in heads and heads[0] > heads[1]:  # type: ignore[operator]
-        return f"its cursor went back from {_cursor(earlier)!r} to {_cursor(later) or 0!r}"
-    states = [str(_body(recording).get("status")) for recording in (earlier, later)]
+        return f"its cursor went back from {cursor_of(earlier)!r} to {cursor_of(later) or 0!r}"
+    states = [str(body_of(recording).get("status")) for recording in (earlier, later)]
     ranks = [RANKS.get(state) for state in states]
     if None not in ranks and ranks[0] > ranks[1]:  # type: ignore[operator]
         return f"its status went back from {states[0]!r} to {states[1]!r}"
@@ -246,7 +234,7 @@ def _step_back(earlier: Recording, later: Recording, log: FinalLog | None) -> st
 
 def _head(recording: Recording, log: FinalLog | None) -> int | None:
     """How far a snapshot reaches, as a number that can be compared within its job."""
-    cursor = _cursor(recording)
+    cursor = cursor_of(recording)
     if not cursor:
         return -1
     if cursor.isdigit():
@@ -290,7 +278,7 @@ def test_the_final_snapshot_is_final(run: Run) -> Found:
         final: Recording | None = None
         for recording in own:
             late = recording.sent_at > over + SETTLED_S
-            if not _body(recording) or not (late or ended(run, listed(recording))):
+            if not body_of(recording) or not (late or has_terminal(listed(recording), run.profile)):
                 continue
             judged += 1
             fault = _final_fault(recording, log)
@@ -313,7 +301,7 @@ def test_the_final_snapshot_is_final(run: Run) -> Found:
 
 
 def _final_fault(recording: Recording, log: FinalLog) -> str:
-    data, status = log.terminal.data, _body(recording).get("status")
+    data, status = log.terminal.data, body_of(recording).get("status")
     told = data.get("status") if isinstance(data, dict) else None
     if told is not None and status != told:
         return f"its status is {status!r}, the terminal event {log.terminal.id!r} says {told!r}"
@@ -323,7 +311,7 @@ def _final_fault(recording: Recording, log: FinalLog) -> str:
 
 
 def _change(earlier: Recording, later: Recording) -> str:
-    one, other = _body(earlier), _body(later)
+    one, other = body_of(earlier), body_of(later)
     changed = [name for name in {**one, **other} if one.get(name) != other.get(name)]
     if not changed:
         return ""

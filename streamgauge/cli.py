@@ -103,8 +103,9 @@ def _pytest(options: argparse.Namespace, arguments: list[str]) -> int:
     arguments = [
         str(folder),
         f"--rootdir={folder.parent}",
-        "-p",
-        "no:cacheprovider",
+        # No settings but these: neither those of the project that stands in the current folder, nor
+        # a cache that several runs would share. Judgements are plain functions.
+        *("-c", os.devnull, "-p", "no:cacheprovider", "-p", "no:asyncio"),
         "-q",
         f"--report-dir={Path(options.report_dir).resolve()}",
         *arguments,

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ipaddress
+import os
 import ssl
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from typing import Any
@@ -305,13 +306,26 @@ def classify(error: BaseException) -> tuple[End, str]:
     """What a network error means for the exchange, and what it said."""
     said = str(error) or type(error).__name__
     if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout | httpx.InvalidURL):
-        return End.REFUSED, said or "the connection attempt took too long"
+        return End.REFUSED, _system_said(error) or said
     if isinstance(error, httpx.RemoteProtocolError):
         cut = "peer closed" in said or "disconnected" in said
         return (End.CUT if cut else End.PROTOCOL_ERROR), said
     if isinstance(error, httpx.ReadError | httpx.WriteError | ConnectionError):
         return End.RESET, said or "the connection was reset"
     return End.PROTOCOL_ERROR, said
+
+
+def _system_said(error: BaseException | None) -> str:
+    """The operating system's words beneath a connection error ("Connection refused")."""
+    while error is not None:
+        if isinstance(error, BaseExceptionGroup):
+            error = error.exceptions[0]
+        if isinstance(error, ConnectionError) and error.errno:
+            return os.strerror(error.errno)
+        if isinstance(error, OSError) and error.strerror:
+            return error.strerror
+        error = error.__cause__ or error.__context__
+    return ""
 
 
 def _shown_value(name: bytes, value: bytes) -> str:

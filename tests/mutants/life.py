@@ -23,12 +23,14 @@ def _on_failed_scripts(change: Callable[[Ending], Ending]) -> None:
     """Change how a script that fails ends: `job_status`, `done`."""
     from reference_server.pipelines import scripted
 
-    ending = scripted.ending
+    def changed(ending: Any) -> Any:
+        def of(status: str, **more: Any) -> Any:
+            end = ending(status, **more)
+            return change(end) if status == "failed" else end
 
-    def changed(status: str, **more: Any) -> Ending:
-        return change(ending(status, **more)) if status == "failed" else ending(status, **more)
+        return of
 
-    scripted.ending = changed
+    seams.swap(scripted, "ending", changed)
 
 
 def _done_twice() -> None:
@@ -156,6 +158,7 @@ def _silent_at_the_end() -> None:
 
 def _body_with_204() -> None:
     """Below the HTTP library, which would refuse it."""
+    from hypercorn.events import RawData
     from hypercorn.protocol import h11
     from hypercorn.protocol.events import Response
 
@@ -164,7 +167,7 @@ def _body_with_204() -> None:
     async def with_body(self: h11.H11Protocol, event: Any) -> None:
         await send(self, event)
         if isinstance(event, Response) and event.status_code == 204:
-            await self.send(h11.RawData(data=b'{"detail":"nothing is left"}'))
+            await self.send(RawData(data=b'{"detail":"nothing is left"}'))
 
     h11.H11Protocol.stream_send = with_body  # type: ignore[method-assign]
 
@@ -238,12 +241,10 @@ def _progress_falls() -> None:
 def _flag_ignored() -> None:
     from reference_server.api import start
 
-    read = start.read_start
+    def without_flag(read: Any) -> Any:
+        return lambda *parts, **more: replace(read(*parts, **more), wait_for_subscriber=False)
 
-    def without_flag(*parts: Any, **more: Any) -> Any:
-        return replace(read(*parts, **more), wait_for_subscriber=False)
-
-    start.read_start = without_flag
+    seams.swap(start, "read_start", without_flag)
 
 
 def _waits_for_ever() -> None:

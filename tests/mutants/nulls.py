@@ -1,6 +1,6 @@
-"""Targets that are no job-streaming servers, and three servers that nearly are one.
+"""Targets that are no job-streaming servers, and some servers that nearly are one.
 
-The three near misses are faults of a whole family: they show that a check judges its own rule and
+The near misses are faults of a whole family: they show that a check judges its own rule and
 not whatever a broken delivery does to the others.
 """
 
@@ -8,10 +8,15 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator
 from functools import partial
+from typing import TYPE_CHECKING
 
 from tests import null_targets
 
+from . import seams
 from .model import Mutant, NullTarget, put
+
+if TYPE_CHECKING:
+    from reference_server.stream import Stream
 
 _ABOUT = {
     "ok-to-everything": "Answers 200 to everything.",
@@ -46,6 +51,21 @@ def _all_at_the_end() -> None:
 
     original = stream.Stream.chunks
     stream.Stream.chunks = chunks  # type: ignore[method-assign]
+
+
+def _head_then_all() -> None:
+    """Streams open at once, and hold back everything else until their job has ended."""
+
+    async def held(stream: Stream, chunks: seams.Chunks) -> seams.Chunks:
+        live = not stream.log.ended
+        yield await anext(chunks)
+        if live:
+            for chunk in [each async for each in chunks]:
+                yield chunk
+        async for chunk in chunks:
+            yield chunk
+
+    seams.on_chunks(held)
 
 
 def _replay_only() -> None:
@@ -92,10 +112,17 @@ NEAR_MISSES: list[Mutant] = [
         about="The log is right, but all of it is delivered when the job has ended.",
     ),
     Mutant(
+        name="near-head-then-all",
+        breaks=("RT-02", "RT-04", "RT-05"),
+        follows=("RT-03", "RT-06", "RT-07", "HB-01", "HB-02", "HB-03", "HB-04"),
+        patch=_head_then_all,
+        about="Streams open at once; all the rest of the log is delivered when the job has ended.",
+    ),
+    Mutant(
         name="near-replay-only",
-        breaks=("RT-02", "LATE-01"),
+        breaks=("RT-03", "LATE-01"),
         follows=(
-            *(f"RT-0{n}" for n in (1, 3, 4, 5, 6, 7)),
+            *(f"RT-0{n}" for n in (1, 2, 4, 5, 6, 7)),
             *(f"LATE-0{n}" for n in (2, 3, 4, 5)),
             "REPLAY-06",
             "REPLAY-11",

@@ -77,23 +77,27 @@ def _edge_skipped() -> None:
 def _no_limit_bounds() -> None:
     from reference_server.api import jobs
 
-    limit = jobs.page_limit
+    def clamped(limit: Any) -> Any:
+        def read(query: Any) -> Any:
+            value = query[0] if query else "500"
+            return min(max(int(value), 1), 1000) if value.isdigit() else limit(query)
 
-    def clamped(query: Any) -> int:
-        value = query[0] if query else "500"
-        return min(max(int(value), 1), 1000) if value.isdigit() else limit(query)
+        return read
 
-    jobs.page_limit = clamped
+    seams.swap(jobs, "page_limit", clamped)
 
 
 def _own_cursors() -> None:
     from reference_server.api import jobs
 
-    read, text = jobs.polling_cursor, jobs.Page.text
+    text = jobs.Page.text
 
-    def parsed(query: Any) -> int:
-        cursor = read(query)
-        return cursor - _OWN_SPACE if cursor > _OWN_SPACE and cursor < 2 * _OWN_SPACE else cursor
+    def parsed(read: Any) -> Any:
+        def own(query: Any) -> Any:
+            cursor = read(query)
+            return cursor - _OWN_SPACE if _OWN_SPACE < cursor < 2 * _OWN_SPACE else cursor
+
+        return own
 
     def shown(self: Page) -> str:
         own = self.cursor + (_OWN_SPACE if self.envelopes else 0)
@@ -101,29 +105,29 @@ def _own_cursors() -> None:
             f'"cursor":{self.cursor},"has_more"', f'"cursor":{own},"has_more"'
         )
 
-    jobs.polling_cursor = parsed
+    seams.swap(jobs, "polling_cursor", parsed)
     jobs.Page.text = shown  # type: ignore[method-assign]
 
 
 def _unbounded() -> None:
     from reference_server.api import jobs
 
-    read = jobs.polling_cursor
+    def unbounded(read: Any) -> Any:
+        def cursor(query: Any) -> Any:
+            value = query[0] if len(query) == 1 else ""
+            if value.isascii() and value.isdigit() and int(value[:30]) > 2**63 - 1:
+                raise OverflowError("the database has no such number")
+            return read(query)
 
-    def unbounded(query: Any) -> int:
-        value = query[0] if len(query) == 1 else ""
-        if value.isascii() and value.isdigit() and int(value[:30]) > 2**63 - 1:
-            raise OverflowError("the database has no such number")
-        return read(query)
+        return cursor
 
-    jobs.polling_cursor = unbounded
+    seams.swap(jobs, "polling_cursor", unbounded)
 
 
 def _last_wins() -> None:
     from reference_server.api import jobs
 
-    read = jobs.polling_cursor
-    jobs.polling_cursor = lambda query: read(query[-1:])
+    seams.swap(jobs, "polling_cursor", lambda read: lambda query: read(query[-1:]))
 
 
 def _no_wait() -> None:

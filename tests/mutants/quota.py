@@ -37,19 +37,20 @@ def _soon() -> None:
 
 
 def _on_refusal(change: Any) -> None:
-    from reference_server.api import start
+    from reference_server.api.start import StartApi
+    from reference_server.problems import Problem
 
-    answer = start.StartApi._answer
+    answer = StartApi._answer
 
     def changed(self: StartApi, outcome: Any) -> Any:
         try:
             return answer(self, outcome)
-        except start.Problem as problem:
+        except Problem as problem:
             if problem.status == 429:
                 change(problem)
             raise
 
-    start.StartApi._answer = changed  # type: ignore[method-assign]
+    StartApi._answer = changed  # type: ignore[method-assign]
 
 
 def _counts_wrongly() -> None:
@@ -66,12 +67,13 @@ def _counts_wrongly() -> None:
 def _html_page() -> None:
     from quart import Response
 
-    from reference_server.api import start
+    from reference_server.api.start import StartApi
+    from reference_server.store.base import QuotaExceeded
 
-    answer = start.StartApi._answer
+    answer = StartApi._answer
 
     def page(self: StartApi, outcome: Any) -> Any:
-        if not isinstance(outcome, start.QuotaExceeded):
+        if not isinstance(outcome, QuotaExceeded):
             return answer(self, outcome)
         return Response(
             "<h1>Too many requests</h1>",
@@ -80,7 +82,7 @@ def _html_page() -> None:
             headers={"Cache-Control": "no-store"},
         )
 
-    start.StartApi._answer = page  # type: ignore[method-assign]
+    StartApi._answer = page  # type: ignore[method-assign]
 
 
 def _one_for_all() -> None:
@@ -139,7 +141,7 @@ def _cancel_refunds() -> None:
             await seams.charge(self, await seams.client_of(self, job_id), -1)
         return run
 
-    SqliteStore.cancel = refunding  # type: ignore[method-assign]
+    SqliteStore.cancel = refunding  # type: ignore[assignment]
 
 
 def _reset_refunds() -> None:
@@ -205,31 +207,32 @@ def _evicts() -> None:
 def _anonymous() -> None:
     from reference_server.api import start
 
-    client_id = start.client_id
+    def or_anybody(client_id: Any) -> Any:
+        return lambda values, *, required: (
+            client_id(values, required=required) if values else "anonymous"
+        )
 
-    def or_anybody(values: Any, *, required: bool) -> str:
-        return client_id(values, required=required) if values else "anonymous"
-
-    start.client_id = or_anybody
+    seams.swap(start, "client_id", or_anybody)
 
 
 def _invalid_charged() -> None:
     from quart import request
 
-    from reference_server.api import start
+    from reference_server.api.start import StartApi
+    from reference_server.problems import Problem
 
-    whole = start.StartApi.start
+    whole = StartApi.start
 
     async def charged(self: StartApi) -> Any:
         try:
             return await whole(self)
-        except start.Problem as problem:
+        except Problem as problem:
             client = request.headers.get("X-Client-Id", "")
             if problem.status in (400, 415, 422) and client:
                 await seams.charge(self._store, client, 1)
             raise
 
-    start.StartApi.start = charged  # type: ignore[method-assign]
+    StartApi.start = charged  # type: ignore[method-assign]
 
 
 def _repeats_charged() -> None:

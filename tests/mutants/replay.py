@@ -118,14 +118,15 @@ def _empty_is_malformed() -> None:
     from reference_server.api import stream as view
     from reference_server.cursors import ParameterError
 
-    read = view.stream_cursor
+    def strict(read: Any) -> Any:
+        def checked(header: Any, query: Any) -> Any:
+            if list(header) == [""] and not query:
+                raise ParameterError("Last-Event-ID is empty.")
+            return read(header, query)
 
-    def strict(header: Any, query: Any) -> int:
-        if list(header) == [""] and not query:
-            raise ParameterError("Last-Event-ID is empty.")
-        return read(header, query)
+        return checked
 
-    view.stream_cursor = strict
+    seams.swap(view, "stream_cursor", strict)
 
 
 def _newest_replays_all() -> None:
@@ -144,7 +145,7 @@ def _unguarded_int() -> None:
         value = single(header, "Last-Event-ID") or single(query, "last_event_id")
         return int(value) if value else 0
 
-    view.stream_cursor = unguarded
+    seams.swap(view, "stream_cursor", lambda _: unguarded)
 
 
 def _ahead_is_silent() -> None:
@@ -187,7 +188,7 @@ def _global_ids() -> None:
         made(self, *parts)
         known.add(self)
 
-    JobLog.__init__ = noted  # type: ignore[method-assign]
+    JobLog.__init__ = noted  # type: ignore[assignment]
     seams.on_chunks(mixed)
 
 
@@ -199,7 +200,7 @@ def _query_wins() -> None:
         value = single(query, "last_event_id") or single(header, "Last-Event-ID")
         return parse_cursor(value) if value else 0
 
-    view.stream_cursor = last_one
+    seams.swap(view, "stream_cursor", lambda _: last_one)
 
 
 def _subscribes_after_reading() -> None:
@@ -276,14 +277,15 @@ def _query_not_decoded() -> None:
     from reference_server.api import stream as view
     from reference_server.cursors import ParameterError
 
-    read = view.stream_cursor
+    def undecoded(read: Any) -> Any:
+        def checked(header: Any, query: Any) -> Any:
+            if b"last_event_id=%" in request.query_string:
+                raise ParameterError("A cursor is a number.")
+            return read(header, query)
 
-    def undecoded(header: Any, query: Any) -> int:
-        if b"last_event_id=%" in request.query_string:
-            raise ParameterError("A cursor is a number.")
-        return read(header, query)
+        return checked
 
-    view.stream_cursor = undecoded
+    seams.swap(view, "stream_cursor", undecoded)
 
 
 def _json_as_id() -> None:

@@ -22,6 +22,11 @@ Chunks = AsyncGenerator[bytes, None]
 _FRAME_START = re.compile(rb"(?m)^(?=id: )")
 
 
+def swap(owner: object, name: str, make: Callable[[Any], Any]) -> None:
+    """Put what `make` makes of an attribute in its place."""
+    setattr(owner, name, make(getattr(owner, name)))
+
+
 def frames_in(chunk: bytes) -> list[bytes]:
     """A chunk in parts of one log event each, its padding included; what precedes them first."""
     return _FRAME_START.split(chunk)
@@ -100,7 +105,7 @@ def with_ages() -> Callable[[JobLog], float]:
         made(self, *parts)
         self.born = time.monotonic()  # type: ignore[attr-defined]
 
-    JobLog.__init__ = changed  # type: ignore[method-assign]
+    JobLog.__init__ = changed  # type: ignore[assignment]
     return lambda log: time.monotonic() - float(log.born)  # type: ignore[attr-defined]
 
 

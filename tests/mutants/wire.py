@@ -107,7 +107,7 @@ def _no_data_when_empty() -> None:
 
 
 def _nul_in_id() -> None:
-    on_frames(lambda frame, _: b"id: beat\0\n" + frame, "heartbeat", "connection")
+    on_frames(lambda frame, _: b"id: open\0\n" + frame, "connection")
 
 
 def _upper_case_field() -> None:
@@ -244,14 +244,18 @@ MUTANTS: list[Mutant] = [
     Mutant(
         name="wire-no-data-when-empty",
         breaks=("WIRE-05",),
+        follows=("SNAP-03", "SNAP-05", "POLL-02"),
         patch=_no_data_when_empty,
-        about="An event without text has no data line and is never dispatched.",
+        about=(
+            "An event without text has no data line and is never dispatched: readers of the "
+            "stream lack what the other views list."
+        ),
     ),
     Mutant(
         name="wire-nul-in-id",
         breaks=("WIRE-06",),
         patch=_nul_in_id,
-        about="Control events carry an id with a NUL in it.",
+        about="The opening event carries an id with a NUL in it.",
     ),
     Mutant(
         name="wire-upper-case-field",
@@ -293,9 +297,12 @@ MUTANTS: list[Mutant] = [
     Mutant(
         name="wire-chunk-is-event",
         breaks=("WIRE-11",),
-        follows=("WIRE-05",),
+        follows=("WIRE-05", "WIRE-10", "SNAP-03", "SNAP-05", "POLL-02"),
         patch=_chunk_is_event,
-        about="An event without text ends with its chunk and has no empty line.",
+        about=(
+            "An event without text ends with its chunk and has no empty line: it runs into the "
+            "next one, and readers of the stream lack what the other views list."
+        ),
     ),
     Mutant(
         name="wire-long-lines",

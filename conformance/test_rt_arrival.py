@@ -1,0 +1,184 @@
+"""RT: head, first byte and each event are here when they were sent, not with the next one.
+
+A stream that is buffered anywhere on its way still delivers everything, only late. That is what
+users see as a page that stands still and then jumps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import pairwise
+
+from streamgauge.check import Run, check
+from streamgauge.recording import End, Recording
+from streamgauge.results import Exhibit
+from streamgauge.timing import lag, moment, percentile
+from streamgauge.verdict import Broken, Found, Unable
+
+from .clocks import LIVE, clock_offset, require_calm, slack_s
+from .comparing import suffix
+from .reading import Seen, exhibit, has_terminal, stream_log, streams
+
+SURE_SHARE = 0.05
+GAP_MIN_S = 0.8
+
+
+@check("RT-01", "gaps", "quiet", "live")
+def test_head_and_first_byte_come_at_once(run: Run) -> Found:
+    """If a job has nothing to say, then a stream's head and first byte come all the same."""
+    require_calm(run)
+    within = run.profile.declared.first_byte_s
+    waits: list[float] = []
+    for name, label in (("gaps", "reader"), ("quiet", "tail"), ("live", "tail")):
+        bundle = run.evidence.bundles.get(name)
+        for recording in bundle.all(label) if bundle else ():
+            first = recording.reads[0].at if recording.reads else None
+            if recording.status not in (None, 200):
+                continue
+            if first is None and recording.end in (End.LEFT, End.REFUSED):
+                continue
+            waited = (first if first is not None else recording.ended_at) - recording.sent_at
+            if within < waited <= within + slack_s(run):
+                late = f"{waited:.1f} s after it was asked for"
+                raise Unable(f"a first byte came {late}, and this machine was too busy to tell why")
+            if waited > within:
+                head = recording.head_at
+                told = f"head after {head - recording.sent_at:.1f} s, " if head else "no head, "
+                raise Broken(
+                    f"{told}first byte after {waited:.1f} s on a stream with nothing to send yet; "
+                    f"declared is {within:g} s",
+                    Exhibit(recording),
+                    count=len(waits),
+                    what="openings timed",
+                )
+            waits.append(waited)
+    unbegun = bool(run.evidence.bundles.get("gaps") and run.bundle("gaps").facts.get("head_start"))
+    note = "" if unbegun else "; on jobs that had emitted before: none could be had that had not"
+    slowest = max(waits, default=0.0)
+    return Found(len(waits), "openings timed", f"slowest {slowest * 1000:.0f} ms{note}")
+
+
+@check("RT-02", *LIVE, "endings", "starts")
+def test_events_arrive_within_the_declared_lag(run: Run) -> Found:
+    """If an event is emitted, then it is here within the declared time (95th percentile)."""
+    require_calm(run)
+    bound = run.profile.declared.lag_p95_s
+    offset = clock_offset(run)
+    zero = run.evidence.wall_at_zero
+    lags = []
+    worst: tuple[float, Recording, Seen] | None = None
+    for recording, event in _live_events(run):
+        stamp = moment(event.timestamp)
+        if stamp is None:
+            continue
+        late = lag(stamp, zero + event.at, offset)
+        lags.append(late)
+        if worst is None or late.least > worst[0]:
+            worst = late.least, recording, event
+    if not lags or worst is None:
+        raise Unable("no timestamped event arrived on a stream that was open when it was emitted")
+    if offset.contradictory:
+        raise Unable(
+            "the timestamps contradict causality: they are no moments of emission, or the clocks "
+            f"ran apart (by {-offset.width_s:.2f} s)"
+        )
+    least = percentile((each.least for each in lags), 0.95)
+    most = percentile((each.most for each in lags), 0.95)
+    told = f"p95 lag between {max(0.0, least) * 1000:.0f} and {most * 1000:.0f} ms"
+    if least >= bound:
+        raise Broken(
+            f"{told}: declared is {bound:g} s (worst: {worst[2].type} {worst[2].id} at least "
+            f"{worst[0]:.2f} s)",
+            exhibit(worst[1], worst[2], "the latest event"),
+            count=len(lags),
+            what="events timed",
+        )
+    if most >= bound:
+        raise Unable(
+            f"{told}: the clock offset is only known within {offset.width_s:.2f} s "
+            f"(bounded by: {offset.high_from})"
+        )
+    return Found(len(lags), "events timed", told, shown=worst[1])
+
+
+def _live_events(run: Run, *labels: str) -> Iterator[tuple[Recording, Seen]]:
+    """Events that were emitted while their stream was open, with their recordings."""
+    for name in LIVE:
+        bundle = run.evidence.bundles.get(name)
+        if bundle is None:
+            continue
+        for recording in streams(bundle, *(labels or ("reader",))):
+            for event in stream_log(recording, run.profile):
+                yield recording, event
+
+
+@check("RT-03", "opening", "waiting")
+def test_an_event_right_after_the_opening_is_delivered(run: Run) -> Found:
+    """If an event is emitted the instant after a stream has opened, then that stream shows it."""
+    judged = 0
+    for name, prefix in (("opening", "late"), ("waiting", "opened")):
+        bundle = run.evidence.bundles.get(name)
+        for recording in bundle.all(prefix) if bundle else ():
+            if not recording.is_stream:
+                continue
+            seen = stream_log(recording, run.profile)
+            replay = bundle.get(recording.label.replace(prefix, "replay", 1)) if bundle else None
+            log = stream_log(replay, run.profile) if replay is not None else ()
+            if not log or not has_terminal(log, run.profile):
+                continue
+            due = suffix(log, str(recording.info.get("after"))) or log
+            # Where a resumed stream begins is judged by REPLAY-06; here the event has to be on it.
+            if due and due[0].id not in [event.id for event in seen]:
+                got = f"it begins with {seen[0].id}" if seen else "it shows no event at all"
+                raise Broken(
+                    f"{due[0].type} {due[0].id} was emitted right after the stream had opened, and "
+                    f"{got}",
+                    exhibit(recording, seen[0] if seen else None),
+                    count=judged,
+                    what="openings with an event right behind",
+                )
+            judged += bool(due)
+    if not judged and not run.shaped:
+        raise Unable("the target's own job cannot be made to emit right after an opening")
+    return Found(judged, "openings with an event right behind")
+
+
+@check("RT-04", "gaps", "live", "starts")
+def test_each_event_is_readable_before_the_next(run: Run) -> Found:
+    """If events are a second apart, then each has arrived before the next is emitted."""
+    require_calm(run)
+    offset, zero = clock_offset(run), run.evidence.wall_at_zero
+    judged = 0
+    for recording in _gap_readers(run):
+        late: list[tuple[Seen, float]] = []
+        apart = 0
+        for event, following in pairwise(stream_log(recording, run.profile)):
+            this, then = moment(event.timestamp), moment(following.timestamp)
+            if this is None or then is None or then - this < GAP_MIN_S:
+                continue
+            apart += 1
+            least = lag(this, zero + event.at, offset).least
+            if not offset.contradictory and least >= then - this - SURE_SHARE:
+                late.append((event, least))
+        # A machine that was busy for a moment delays one event; a buffer delays them all.
+        if len(late) >= 2 and 2 * len(late) > apart:
+            event, least = late[0]
+            raise Broken(
+                f"{len(late)} of {apart} events arrived only when the next had been emitted, "
+                f"{event.type} {event.id} at least {least:.2f} s late: one is always held back",
+                exhibit(recording, event, "came only with the next event"),
+                count=judged,
+                what="events a second apart",
+            )
+        judged += apart
+    if not judged:
+        raise Unable("no two events with a gap of a second between them were seen live")
+    return Found(judged, "events a second apart")
+
+
+def _gap_readers(run: Run) -> list[Recording]:
+    gaps, live = run.evidence.bundles.get("gaps"), run.evidence.bundles.get("live")
+    found = streams(gaps, "reader") if gaps else []
+    if not run.shaped:
+        found += streams(live, "reader") if live else []
+    return found
