@@ -42,6 +42,16 @@ class Job:
 
 
 @dataclass(slots=True)
+class Tally:
+    """A running count over a stream's blocks."""
+
+    blocks: int = 0
+    events: int = 0
+    newest: str = ""
+    ended: bool = False
+
+
+@dataclass(slots=True)
 class Shared:
     """What all scenarios of a run have in common."""
 
@@ -83,6 +93,7 @@ class Lab:
         self.facts: dict[str, Any] = {}
         self._exchanges: list[LiveExchange] = []
         self._plain: list[Recording] = []
+        self._tallies: dict[LiveExchange, Tally] = {}
 
     # -- time -----------------------------------------------------------------------------------
 
@@ -366,20 +377,27 @@ class Lab:
 
     def newest(self, live: LiveExchange) -> str:
         """The newest event id that a stream has shown, "" before the first."""
-        return next(
-            (b.event.last_event_id for b in reversed(live.blocks) if b.event and self.is_log(b)), ""
-        )
+        return self._tally(live).newest
 
     def seen(self, count: int) -> Callable[[LiveExchange], bool]:
         """Condition: at least `count` events of the log have arrived."""
-        return lambda live: sum(map(self.is_log, live.blocks)) >= count
+        return lambda live: self._tally(live).events >= count
 
     def ended(self, live: LiveExchange) -> bool:
         """Condition: a terminal event has arrived."""
-        return any(
-            b.event is not None and b.event.type in self.profile.events.terminal
-            for b in live.blocks
-        )
+        return self._tally(live).ended
+
+    def _tally(self, live: LiveExchange) -> Tally:
+        """What a stream has shown so far; each block is looked at once."""
+        tally = self._tallies.setdefault(live, Tally())
+        for block in live.blocks[tally.blocks :]:
+            tally.blocks += 1
+            if block.event is None or not self.is_log(block):
+                continue
+            tally.events += 1
+            tally.newest = block.event.last_event_id
+            tally.ended |= block.event.type in self.profile.events.terminal
+        return tally
 
     def opened(self, live: LiveExchange) -> bool:
         """Condition: something of the body has arrived."""
