@@ -131,7 +131,7 @@ def _late_snapshot() -> None:
     async def snapshot(self: jobs.JobsApi, job_id: str) -> Any:
         run = await self._run(job_id)
         age = datetime.now(UTC) - datetime.fromisoformat(run.created_at.replace("Z", "+00:00"))
-        if run.head < 2 and age.total_seconds() < 0.2:
+        if run.head < 2 and age.total_seconds() < 0.5:
             raise unknown_job()
         return await original(self, job_id)
 
@@ -326,7 +326,7 @@ MUTANTS: list[Mutant] = [
         breaks=("HDR-08",),
         follows=("SNAP-01",),
         patch=_late_snapshot,
-        about="The snapshot of a new job is 404 for 200 ms, which is SNAP-01's matter too.",
+        about="The snapshot of a new job is 404 for up to 500 ms, which is SNAP-01's matter too.",
     ),
     Mutant(
         name="hdr-no-snapshot-url",

@@ -129,8 +129,9 @@ MUTANTS: list[Mutant] = [
     Mutant(
         name="rt-late-head",
         breaks=("RT-01",),
+        follows=("HB-01", "HB-02"),
         patch=_late_head,
-        about="Status and headers wait for the first event.",
+        about="The opening waits for the first event: until then there is no heartbeat either.",
     ),
     Mutant(
         name="rt-two-seconds-late",
