@@ -12,6 +12,7 @@ from streamgauge.check import Run, check
 from streamgauge.recording import Recording
 from streamgauge.verdict import Broken, Found, Unable
 
+from .clocks import slack_s
 from .finals import final_log, job_of, unanswered
 from .polling import pages, refusal
 from .reading import body_of, cursor_of, exhibit, listed, stream_log
@@ -93,7 +94,7 @@ def test_wait_holds_the_answer(run: Run) -> Found:
     """If `wait` is given, then the answer comes with news or when the time is over, not else."""
     bundle = run.bundle("quiet")
     held = [*run.bundle("probe").all("held poll"), *bundle.all("poll held")]
-    margin = HELD_MARGIN_S + run.evidence.loop_lag_s
+    margin = HELD_MARGIN_S + slack_s(run)
     judged, longest = 0, 0.0
     for recording in held:
         if not recording.answered and not unanswered(recording):
@@ -115,6 +116,11 @@ def test_wait_holds_the_answer(run: Run) -> Found:
     return Found(judged, "held polls", f"the longest was held for {longest:.1f} s")
 
 
+def _is_over(recording: Recording) -> bool:
+    """Nothing new will come: then there is nothing to wait for."""
+    return isinstance(recording.json, dict) and bool(recording.json.get("done"))
+
+
 def _held_fault(run: Run, recording: Recording, took: float, margin: float) -> str:
     if fault := refusal(recording):
         return fault
@@ -123,7 +129,7 @@ def _held_fault(run: Run, recording: Recording, took: float, margin: float) -> s
         raise Unable(f"polling after {shown[0].id!r} shows it once more (see POLL-01)")
     if took > wait + margin:
         return f"answered after {took:.2f} s: later than was asked for"
-    if not shown and took < wait - HELD_EARLY_S:
+    if not shown and took < wait - HELD_EARLY_S and not _is_over(recording):
         return f"answered empty-handed after {took:.2f} s, before the time was over"
     reader = run.bundle("quiet").get("reader")
     if not shown or reader is None or job_of(reader) != job_of(recording) or not reader.is_stream:

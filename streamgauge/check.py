@@ -91,6 +91,10 @@ class Run:
         seen = self.evidence.found.get(part, "")
         if declared is False:
             raise Inapplicable(f"the profile {self.profile.name!r} says {part} = false")
+        if seen and declared is True and not self.proven:
+            raise Unable(
+                f"no job has streamed an event, so {part} could not be looked for ({seen})"
+            )
         if seen and declared is True:
             raise Broken(
                 f"the profile {self.profile.name!r} declares {part} = true, but {seen}",

@@ -486,7 +486,7 @@ def test_many_readers_of_a_long_log_are_judged_in_seconds() -> None:
 # --- properties -----------------------------------------------------------------------------------
 
 ids_of = {
-    "contiguous": lambda number: str(number),
+    "contiguous": str,
     "increasing": lambda number: str(number * 7 - 3),
     "opaque": lambda number: f"e-{(number * 7919) % 1009}",
 }

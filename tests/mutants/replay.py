@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections.abc import Callable
 from contextvars import ContextVar
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -26,46 +27,56 @@ def _errors_without_id() -> None:
     on_frames(lambda frame, _: frame.partition(b"\n")[2], "error")
 
 
-def _hole_in_ids() -> None:
-    """No event is called 10: every view counts on from 9 to 11, and understands it so."""
+def _renumbered(shown: Callable[[int], int | str], understood: Callable[[str], str]) -> None:
+    """Show other ids in every view, and understand them when they come back."""
     from reference_server import cursors, events, frames, stream
     from reference_server.api import jobs
-
-    def shown(number: int) -> int:
-        return number + (number >= 10)
+    from reference_server.events import to_json
 
     def envelope(self: Event) -> str:
-        return as_stored(replace(self, id=shown(self.id)))
+        return as_stored(self).replace(f'"id":{self.id},', f'"id":{to_json(shown(self.id))},', 1)
 
     def encoded(self: FrameEncoder, event: Event) -> bytes:
         text = f"id: {shown(event.id)}\nevent: {event.type}\ndata: {event.envelope()}\n\n"
         return self._filled(text.encode())
 
     def control(self: Stream, name: str, data: Any, retry_ms: int | None = None) -> bytes:
-        data = {
-            key: shown(value) if isinstance(value, int) else value for key, value in data.items()
-        }
+        data = {key: shown(it) if isinstance(it, int) else it for key, it in data.items()}
         return with_control(self, name, data, retry_ms)
 
-    def parsed(raw: str) -> int:
-        number = parse(raw)
-        return number - (number >= 10)
-
     def text(self: jobs.Page) -> str:
-        new = f'"cursor":{shown(self.cursor)},"has_more"'
+        new = f'"cursor":{to_json(shown(self.cursor))},"has_more"'
         return page(self).replace(f'"cursor":{self.cursor},"has_more"', new)
 
     def snapshot(run: Run, whole: bytes) -> bytes:
-        return whole.replace(b'"cursor":%d,' % run.head, b'"cursor":%d,' % shown(run.head), 1)
+        new = f'"cursor":{to_json(shown(run.head))},'.encode()
+        return whole.replace(b'"cursor":%d,' % run.head, new, 1)
 
     as_stored, with_control = events.Event.envelope, stream.Stream._control
     parse, page = cursors.parse_cursor, jobs.Page.text
     events.Event.envelope = envelope  # type: ignore[method-assign]
     frames.FrameEncoder.event = encoded  # type: ignore[method-assign]
     stream.Stream._control = control  # type: ignore[method-assign]
-    cursors.parse_cursor = parsed
+    cursors.parse_cursor = lambda raw: parse(understood(raw))
     jobs.Page.text = text  # type: ignore[method-assign]
     seams.on_snapshot(snapshot)
+
+
+def _hole_in_ids() -> None:
+    """No event is called 10: every view counts on from 9 to 11, and understands it so."""
+
+    def understood(raw: str) -> str:
+        return str(int(raw) - 1) if re.fullmatch(r"[1-9][0-9]{1,17}", raw) else raw
+
+    _renumbered(lambda number: number + (number >= 10), understood)
+
+
+def _json_as_id() -> None:
+    """Ids are JSON objects, in every view."""
+    _renumbered(
+        lambda number: f'{{"seq":{number}}}' if number else 0,
+        lambda raw: re.sub(r'^\{"seq":(\d+)\}$', r"\1", raw),
+    )
 
 
 def _in_flight() -> None:
@@ -207,7 +218,7 @@ def _subscribes_after_reading() -> None:
     """What is emitted between the read of the log and the subscription reaches nobody who joins."""
 
     async def joined(stream: Stream, chunks: seams.Chunks) -> seams.Chunks:
-        races = stream._requested >= 5 and not stream.log.ended
+        races = 5 <= stream._requested <= stream.log.head and not stream.log.ended
         async for chunk in chunks:
             yield chunk
             if races and not stream.lag:
@@ -286,20 +297,6 @@ def _query_not_decoded() -> None:
         return checked
 
     seams.swap(view, "stream_cursor", undecoded)
-
-
-def _json_as_id() -> None:
-    """Ids are JSON objects on the wire; they are understood when they come back."""
-    from reference_server import cursors
-
-    parse = cursors.parse_cursor
-
-    def parsed(raw: str) -> int:
-        found = re.fullmatch(r'\{"seq":(\d+)\}', raw)
-        return parse(found[1] if found else raw)
-
-    cursors.parse_cursor = parsed
-    on_frames(lambda frame, _: re.sub(rb"^id: (\d+)", rb'id: {"seq":\1}', frame))
 
 
 MEMORY = {"STREAM_STORE_BACKEND": "memory", "HISTORY_LIMIT": "2000"}
