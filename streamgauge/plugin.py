@@ -190,7 +190,7 @@ class Session:
         self.result = RunResult(
             target=self.run.target,
             profile=self.run.profile.name,
-            started=self.started.strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
+            started=_began(self.run, self.started).strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
             duration_s=_since(self.started),
             verdict=verdict,
             reason=reason,
@@ -348,6 +348,12 @@ def _version(name: str) -> str:
         return version(name)
     except PackageNotFoundError:
         return "unknown"
+
+
+def _began(run: Run, otherwise: datetime) -> datetime:
+    """The zero of all recorded times, so that the report can hold them against timestamps."""
+    zero = run.evidence.wall_at_zero
+    return datetime.fromtimestamp(zero, UTC) if zero else otherwise
 
 
 def _since(moment: datetime) -> float:

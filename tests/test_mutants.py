@@ -20,7 +20,7 @@ from tests.mutants.model import Control, Mutant, NullTarget, Subject, problems
 from tests.mutants.nulls import NEAR_MISSES
 
 #: The suite mostly waits, so more runs than cores go on at once; each is judged on its own.
-AT_ONCE = 3
+AT_ONCE = 2
 
 
 def first_of_each_section() -> list[Subject]:

@@ -8,19 +8,25 @@ import socket
 import subprocess
 import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from null_targets import NULL_TARGETS
-from suite_process import Outcome, SuiteProcess, listening
+
+from tests.mutants import runner
+from tests.mutants.model import Mutant
+from tests.mutants.nulls import NEAR_MISSES
+from tests.null_targets import NULL_TARGETS
+from tests.suite_process import Outcome, SuiteProcess, listening
 
 DEFAULT_RUN_MAX_S = 150.0
 UNREACHABLE_MAX_S = 40.0
 """An address behind which nothing speaks HTTP is given up this soon, at the latest."""
 INTERRUPTED_MAX_S = 30.0
-AT_ONCE = 5
+NULLS_AT_ONCE = 5
+NEAR_AT_ONCE = 2
+STREAMING = ("hangs-in-stream", "empty-stream")
 SPEAKS_NO_HTTP = ("never-answers", "closes-at-once", "not-http")
 FILES = ("index.html", "results.json", "junit.xml", "traces/run.trace.gz")
 SERVER = {"SCRIPTED_PIPELINES": "1", "LOG_LEVEL": "error"}
@@ -40,22 +46,49 @@ def require_report(outcome: Outcome) -> None:
     assert "INTERNALERROR" not in outcome.output
 
 
+def _judged(name: str, folder: Path) -> Outcome:
+    with listening("tests.null_targets", name) as (url, _):
+        return SuiteProcess(url, folder).finish()
+
+
 @pytest.fixture(scope="module")
-def null_runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Outcome]:
+def null_runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Future[Outcome]]]:
     """Every null target judged by a default run; several at a time, because they mostly wait."""
+    with ThreadPoolExecutor(NULLS_AT_ONCE) as pool:
+        longest_first = sorted(NULL_TARGETS, key=lambda name: name not in STREAMING)
+        yield {
+            name: pool.submit(_judged, name, tmp_path_factory.mktemp(name))
+            for name in longest_first
+        }
+        pool.shutdown(cancel_futures=True)
 
-    def judged(name: str) -> Outcome:
-        with listening("tests.null_targets", name) as (url, _):
-            return SuiteProcess(url, tmp_path_factory.mktemp(name)).finish()
 
-    with ThreadPoolExecutor(AT_ONCE) as pool:
-        return dict(zip(NULL_TARGETS, pool.map(judged, NULL_TARGETS), strict=True))
+@pytest.fixture(scope="module")
+def near_runs(
+    null_runs: dict[str, Future[Outcome]],
+) -> Iterator[dict[str, Future[runner.Outcome]]]:
+    """The near misses, beside the null targets, which leave them most of the machine."""
+    with ThreadPoolExecutor(NEAR_AT_ONCE) as pool:
+        try:
+            yield {each.name: pool.submit(runner.run, each) for each in NEAR_MISSES}
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+            runner.stop_all()
+
+
+@pytest.mark.parametrize("near", NEAR_MISSES, ids=lambda each: each.name)
+def test_a_near_miss_fails_its_own_family(
+    near: Mutant, near_runs: dict[str, Future[runner.Outcome]]
+) -> None:
+    """If a whole family of rules is broken, then it fails, and other families do not."""
+    outcome = near_runs[near.name].result()
+    assert not outcome.problems, {i: outcome.messages.get(i) for i in outcome.red}
 
 
 @pytest.mark.parametrize("name", NULL_TARGETS)
-def test_nothing_passes_on_a_null_target(null_runs: dict[str, Outcome], name: str) -> None:
+def test_nothing_passes_on_a_null_target(null_runs: dict[str, Future[Outcome]], name: str) -> None:
     """If no job ever streamed an event, then no check passes and the run's verdict says so."""
-    outcome = null_runs[name]
+    outcome = null_runs[name].result()
     require_no_evidence(outcome)
     assert outcome.results["verdict"] == ("nonconformant" if outcome.ids("fail") else "error")
     assert outcome.exit_code == (1 if outcome.ids("fail") else 2)
@@ -63,9 +96,9 @@ def test_nothing_passes_on_a_null_target(null_runs: dict[str, Outcome], name: st
 
 
 @pytest.mark.parametrize("name", SPEAKS_NO_HTTP)
-def test_what_speaks_no_http_is_given_up(null_runs: dict[str, Outcome], name: str) -> None:
+def test_what_speaks_no_http_is_given_up(null_runs: dict[str, Future[Outcome]], name: str) -> None:
     """If the target does not speak HTTP, then the run ends soon, as an error, with one line."""
-    outcome = null_runs[name]
+    outcome = null_runs[name].result()
     assert outcome.exit_code == 2, outcome.output
     assert outcome.results["reason"].startswith("http://127.0.0.1:")
     assert "\n" not in outcome.results["reason"]
