@@ -54,6 +54,8 @@ def _moment(start: Recording | None, joined: Recording) -> str:
 def _first_fault(run: Run, joined: Recording, kept: Sequence[str]) -> str:
     """What a reader from the first moment lacks."""
     if not joined.is_stream:
+        if joined.status == 200:
+            raise Unable(f"the stream is answered as {joined.media_type or 'nothing'} (see HDR-01)")
         return unanswered(joined) or f"status {joined.status} instead of a stream"
     got = ids_of(stream_log(joined, run.profile))
     first = str(run.profile.ids.first) if run.profile.ids.order == "contiguous" else ""

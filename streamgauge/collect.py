@@ -63,6 +63,11 @@ class Evidence:
     """The same, the worst."""
     wall_at_zero: float = 0.0
 
+    def note_lags(self, lags: Sequence[float]) -> None:
+        """Sum up how late the instrument's own loop was."""
+        self.loop_lag_s = percentile(lags, 0.99)
+        self.loop_lag_max_s = max(lags, default=0.0)
+
 
 async def collect(
     target: Target,
@@ -102,7 +107,7 @@ async def collect(
         asyncio.create_task(_report_progress(shared, progress)),
     ]
     try:
-        await _play(shared, scenarios, evidence, played)
+        await _play(shared, scenarios, evidence, lags, played)
         if evidence.bundles.get(PROBE_NAME) and not evidence.stopped:
             await _check_still_there(client, evidence)
     finally:
@@ -112,8 +117,8 @@ async def collect(
             watcher.cancel()
         await asyncio.gather(*watchers, return_exceptions=True)
         evidence.shaped, evidence.found = shared.shaped, shared.found
-        evidence.loop_lag_s = percentile(lags, 0.99)
-        evidence.loop_lag_max_s = max(lags, default=0.0)
+        if not shared.calm:
+            evidence.note_lags(lags)
         for each in (client, *others):
             await each.aclose()
 
@@ -122,6 +127,7 @@ async def _play(
     shared: Shared,
     scenarios: Sequence[Scenario],
     evidence: Evidence,
+    lags: list[float],
     played: Callable[[], None],
 ) -> None:
     """The probe first, because it finds out what the target can do; then all others together."""
@@ -131,7 +137,9 @@ async def _play(
     async def play(scenario: Scenario) -> None:
         await _one(scenario, shared, evidence)
         hurried.discard(scenario.name)
-        shared.calm = not hurried
+        if not hurried and not shared.calm:
+            shared.calm = True
+            evidence.note_lags(lags)
         async with one_at_a_time:
             if shared.calm:
                 await asyncio.to_thread(played)

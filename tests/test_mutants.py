@@ -19,7 +19,7 @@ from tests.mutants.controls import CONTROLS
 from tests.mutants.model import Control, Mutant, NullTarget, Subject, problems
 from tests.mutants.nulls import NEAR_MISSES
 
-#: The suite mostly waits, so more runs than cores go on at once; each is judged on its own.
+#: A run mostly waits, but what it does it does in bursts: more at once would disturb each other.
 AT_ONCE = 2
 
 

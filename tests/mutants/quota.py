@@ -18,14 +18,14 @@ if TYPE_CHECKING:
 
 
 def _off_by_one() -> None:
-    from reference_server.store.base import Created
+    from reference_server.store.base import Created, Repeated
     from reference_server.store.sqlite import SqliteStore
 
     create = SqliteStore.create_run
 
     async def one_more(self: SqliteStore, new: NewRun, quota: int) -> Any:
         outcome = await create(self, new, quota + 1)
-        if isinstance(outcome, Created) and outcome.remaining is not None:
+        if isinstance(outcome, Created | Repeated) and outcome.remaining is not None:
             return replace(outcome, remaining=max(outcome.remaining - 1, 0))
         return outcome
 
