@@ -120,9 +120,12 @@ def _parse_head(head: bytes) -> tuple[int | None, tuple[tuple[str, str], ...]]:
 
 
 async def reset_at_once(
-    client: Client, path: str, headers: tuple[tuple[str, str], ...] = ()
+    client: Client, path: str, headers: tuple[tuple[str, str], ...] = (), *, after_s: float = 0.0
 ) -> bool:
-    """Send a request and reset the connection (RST) before the first byte of the answer.
+    """Send a request and reset the connection (RST) without reading a byte of the answer.
+
+    A reset that comes at once may arrive before the target has read the request, which is then
+    lost with it; `after_s` gives the target so long to begin.
 
     Returns whether the request could be sent.
     """
@@ -131,6 +134,7 @@ async def reset_at_once(
     try:
         _, writer = await _connect(url)
         writer.write(_head(client, "GET", url, headers))
+        await asyncio.sleep(after_s)
         sock = writer.get_extra_info("socket")
         # Lingering for no time turns the close into a reset.
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))

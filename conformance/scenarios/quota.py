@@ -14,6 +14,8 @@ from .shapes import TINY, script
 
 RESETS = 200
 RESETS_AT_ONCE = 20
+RESET_AFTER_S = (0.0, 0.002, 0.01, 0.03)
+"""At once, and in every stage of a stream's opening."""
 RUNNING = script(40, 100)
 RESUMES_MAX = 12
 RESUME_AFTER_S = 0.5
@@ -220,12 +222,13 @@ async def _resets(lab: Lab, runs: int) -> None:
     limit = asyncio.Semaphore(RESETS_AT_ONCE)
     headers = (("Accept", "text/event-stream"), *_as(lab, client))
 
-    async def one() -> bool:
+    async def one(number: int) -> bool:
         async with limit:
-            return await reset_at_once(lab.client, jobs[0].stream, headers)
+            after_s = RESET_AFTER_S[number % len(RESET_AFTER_S)]
+            return await reset_at_once(lab.client, jobs[0].stream, headers, after_s=after_s)
 
     began = lab.now()
-    lab.facts["resets"] = sum(await asyncio.gather(*(one() for _ in range(RESETS))))
+    lab.facts["resets"] = sum(await asyncio.gather(*map(one, range(RESETS))))
     lab.facts["reset_during"] = [began, lab.now()]
     await _starts(lab, "reset", runs - 1, client, TINY, first=2)
     await _refused(lab, "reset refused", client, TINY)

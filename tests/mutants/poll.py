@@ -178,8 +178,9 @@ MUTANTS: list[Mutant] = [
     Mutant(
         name="poll-edge-skipped",
         breaks=("POLL-04",),
+        follows=("POLL-03",),
         patch=_edge_skipped,
-        about="A page's cursor is one too far where more pages follow.",
+        about="A page's cursor is one too far where more follow; so `done` comes one too early.",
     ),
     Mutant(
         name="poll-limits-clamped",

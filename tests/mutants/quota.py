@@ -274,8 +274,9 @@ MUTANTS: list[Mutant] = [
     Mutant(
         name="quota-html-page",
         breaks=("QUOTA-03",),
+        follows=("HDR-10",),
         patch=_html_page,
-        about="A refusal is an HTML page.",
+        about="A refusal is an HTML page; so an error is no problem document.",
     ),
     Mutant(
         name="quota-one-for-all",
