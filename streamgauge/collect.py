@@ -27,6 +27,8 @@ LONG_RUN_S = 450.0
 """The same for --long, within 480 s."""
 PROBE_NAME = "probe"
 LAG_PROBE_S = 0.05
+STAGGER_S = 0.1
+"""Scenarios begin so far apart, or the first steps of each would wait for those of all others."""
 PROGRESS_S = 1.0
 
 
@@ -148,8 +150,12 @@ async def _play(
         if scenario.name == PROBE_NAME:
             await _one(scenario, shared, evidence)
     evidence.shaped, evidence.found = shared.shaped, shared.found
-    tasks = [asyncio.create_task(play(s)) for s in scenarios if s.name != PROBE_NAME]
+    tasks: list[asyncio.Task[None]] = []
     try:
+        for scenario in scenarios:
+            if scenario.name != PROBE_NAME:
+                tasks.append(asyncio.create_task(play(scenario)))
+                await asyncio.sleep(STAGGER_S)
         await asyncio.gather(*tasks)
     finally:
         for task in tasks:

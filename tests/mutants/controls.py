@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 
 from .model import Control
+from .replay import MEMORY
 from .wire import plain_text
 
 CONTROLS: list[Control] = [
@@ -18,5 +19,11 @@ CONTROLS: list[Control] = [
         patch=partial(plain_text, widest=10_000),
         profile="plain.toml",
         about="Texts are sent as plain text, in data lines of at most 40 KB.",
+    ),
+    Control(
+        name="memory-store",
+        passes=("REPLAY-13",),
+        env=MEMORY,
+        about="The memory store keeps 2,000 events of a job and says what it has dropped.",
     ),
 ]

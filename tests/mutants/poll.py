@@ -68,7 +68,7 @@ def _never_done() -> None:
 
 def _edge_skipped() -> None:
     def beyond(run: Run, _after: int, page: Page) -> Page:
-        more = page.envelopes and page.cursor < run.head
+        more = page.envelopes and page.cursor + 1 < run.head
         return replace(page, cursor=page.cursor + 1) if more else page
 
     seams.on_pages(beyond)
