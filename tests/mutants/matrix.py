@@ -117,7 +117,10 @@ def _summary(known: list[Subject], outcomes: Mapping[str, Outcome]) -> Iterator[
         "target nothing may pass."
     )
     yield ""
-    yield f"Last full run: {len(known)} servers, {good} as they should be."
+    yield (
+        f"On record: {len(known)} of {len(subjects())} servers, each in its latest run against the "
+        f"whole suite; {good} came out as they should."
+    )
     yield ""
     yield "| check | killed by |"
     yield "|---|---|"
