@@ -21,9 +21,9 @@ from .recording import Bundle, End
 from .timing import percentile
 from .verdict import Unable
 
-DEFAULT_RUN_S = 130.0
+DEFAULT_RUN_S = 120.0
 """A default run is judged within 150 s, whatever the target does."""
-LONG_RUN_S = 450.0
+LONG_RUN_S = 440.0
 """The same for --long, within 480 s."""
 PROBE_NAME = "probe"
 LAG_PROBE_S = 0.05
