@@ -186,10 +186,6 @@ class LiveExchange:
             return seen(self)
         return True
 
-    async def headed(self, within_s: float) -> bool:
-        """Wait for the answer's head."""
-        return await self.until(lambda live: live.status is not None, within_s)
-
     async def finish(self) -> Recording:
         """Wait for the end (within the bound given at the start) and hand out the recording."""
         try:

@@ -15,7 +15,3 @@ class RunClock:
 
     def now(self) -> float:
         return time.monotonic() - self.origin
-
-    def wall_at(self, at: float) -> float:
-        """Unix seconds of a moment on the run's time line."""
-        return self.wall + at

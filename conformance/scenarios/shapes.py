@@ -33,5 +33,4 @@ def script(events: int, interval_ms: int = 0, **more: Any) -> dict[str, Any]:
 
 
 LONG_LOG: Final = script(EVERY_K_EVENTS, payload=UNICODE_TEXT)
-QUICK: Final = script(12)
 TINY: Final = script(4)
