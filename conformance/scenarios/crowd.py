@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
+from streamgauge.client import LiveExchange
 from streamgauge.lab import Job, Lab
 from streamgauge.verdict import Unable
 
@@ -14,10 +15,9 @@ JOBS = 100
 AT_ONCE = 20
 EVENTS = 10
 """A full round of types, so that the text is among them whichever comes first."""
-PAUSE_MS = 1200
+PAUSE_MS = 2000
 """All of them are in mid-run at the same time."""
 LONG_EVENTS = 40
-REPLAYED = 10
 READ_BOUND_S = 15.0
 
 
@@ -26,12 +26,14 @@ async def crowd(lab: Lab) -> None:
     if not lab.shared.shaped:
         raise Unable("a hundred jobs at once need jobs that can be shaped")
     limit = asyncio.Semaphore(AT_ONCE)
+    foreign = await _job(lab, "long", LONG_EVENTS, 0)
     async with lab.shared.heavy:
-        foreign = await _job(lab, "long", LONG_EVENTS, 0)
-        jobs = await asyncio.gather(*(_one(lab, number, limit) for number in range(JOBS)))
-        known = [job for job in jobs if job is not None]
-        for number, job in enumerate(known[:REPLAYED]):
-            await lab.read(job, f"replay {number}", bound_s=READ_BOUND_S, bulk=True)
+        began = await asyncio.gather(*(_begin(lab, number, limit) for number in range(JOBS)))
+    pairs = [pair for pair in began if pair is not None]
+    await asyncio.gather(*(stream.finish() for _, stream in pairs))
+    async with lab.shared.heavy:
+        await asyncio.gather(*(_look(lab, n, job, limit) for n, (job, _) in enumerate(pairs)))
+    known = [job for job, _ in pairs]
     await carry_cursors(lab, foreign, known[:2], "long replay")
 
 
@@ -44,19 +46,30 @@ async def _job(lab: Lab, name: str, events: int, pause_ms: int) -> Job:
     return job
 
 
-async def _one(lab: Lab, number: int, limit: asyncio.Semaphore) -> Job | None:
+async def _begin(
+    lab: Lab, number: int, limit: asyncio.Semaphore
+) -> tuple[Job, LiveExchange] | None:
+    """A job and its reader; it goes on by itself."""
     try:
         async with limit:
             job = await _job(lab, f"job {number}", EVENTS, PAUSE_MS)
             stream = lab.stream(job, f"reader {number}", bound_s=READ_BOUND_S, bulk=True)
-            await lab.snapshot(job, f"snapshot {number}")
-        await stream.finish()
-        async with limit:
-            await lab.poll(job, f"poll {number}")
+            await stream.until(lab.opened, READ_BOUND_S)
     except Unable as reason:
         lab.facts.setdefault("refused", str(reason))
         return None
-    return job
+    return job, stream
+
+
+async def _look(lab: Lab, number: int, job: Job, limit: asyncio.Semaphore) -> None:
+    """The other views of a job that is over: each of a third of them."""
+    async with limit:
+        if number % 3 == 0:
+            await lab.snapshot(job, f"snapshot {number}")
+        elif number % 3 == 1:
+            await lab.poll(job, f"poll {number}")
+        else:
+            await lab.read(job, f"replay {number}", bound_s=READ_BOUND_S, bulk=True)
 
 
 async def carry_cursors(lab: Lab, foreign: Job, jobs: list[Job], label: str) -> None:
