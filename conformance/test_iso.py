@@ -8,17 +8,17 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from streamgauge.check import Run, check
 from streamgauge.lab import outcome
-from streamgauge.recording import Recording
+from streamgauge.recording import Bundle, Recording
 from streamgauge.verdict import Broken, Found, Inapplicable, Unable
 
 from .finals import job_of, unanswered
 from .quotas import started_job
 from .randomness import sequence_fault, uuid_fault, version_of
-from .reading import Seen, events_of, exhibit, succeeded
+from .reading import Seen, events_of, exhibit, has_terminal, stream_log, succeeded
 
 _CANARY = re.compile(rb"sg(?:crowd|plain)[0-9a-f]{20}")
 
@@ -71,7 +71,9 @@ def _canaries(run: Run) -> Mapping[str, str]:
 def _views(run: Run) -> Iterator[Recording]:
     known = _canaries(run)
     for recording in run.recordings():
-        if job_of(recording) in known and recording.request.method == "GET" and recording.answered:
+        # What a foreign cursor brings is ISO-04's matter.
+        carried = recording.label.startswith("carried")
+        if job_of(recording) in known and recording.request.method == "GET" and not carried:
             yield recording
 
 
@@ -213,9 +215,10 @@ def test_foreign_cursors_reveal_nothing(run: Run) -> Found:
                 raise Broken(f"{told} shows its text", recording, count=judged, what="answers")
             if foreign.encode() in recording.body:
                 raise Broken(f"{told} names it", recording, count=judged, what="answers")
-            if event := _shared(own, events_of(recording, run.profile)):
+            seen = events_of(recording, run.profile)
+            if event := _shared(own, seen) or _not_its_own(run, bundle, recording, seen):
                 raise Broken(
-                    f"{told} shows its event {event.id} ({event.type})",
+                    f"{told} shows the event {event.id} ({event.type}), which is not its own",
                     exhibit(recording, event),
                     count=judged,
                     what="answers",
@@ -234,6 +237,29 @@ def _shared(theirs: Iterable[Seen], seen: Iterable[Seen]) -> Seen | None:
     # Two jobs may well be stamped alike in their first and last moments, and say the same there.
     found = [e for e in seen if (e.type, e.timestamp, repr(e.data)) in known]
     return found[0] if len(found) > 1 else None
+
+
+def _not_its_own(
+    run: Run, bundle: Bundle, recording: Recording, seen: Sequence[Seen]
+) -> Seen | None:
+    """An event that the asked job's own log, read without a cursor, does not have."""
+    logs = [
+        stream_log(each, run.profile)
+        for each in bundle.recordings
+        if each.is_stream
+        and job_of(each) == job_of(recording)
+        and not each.label.startswith("carried")
+    ]
+    own = max(logs, key=len, default=())
+    by_id = {event.id: event for event in own}
+    whole = has_terminal(own, run.profile)
+    for event in seen:
+        known = by_id.get(event.id)
+        if known is None and whole:
+            return event
+        if known is not None and (known.type, known.timestamp) != (event.type, event.timestamp):
+            return event
+    return None
 
 
 def _twin(recordings: Iterable[Recording], recording: Recording) -> Recording | None:

@@ -55,6 +55,10 @@ async def _begin(
             job = await _job(lab, f"job {number}", EVENTS, PAUSE_MS)
             stream = lab.stream(job, f"reader {number}", bound_s=READ_BOUND_S, bulk=True)
             await stream.until(lab.opened, READ_BOUND_S)
+            if number % 3 == 0:
+                await lab.snapshot(job, f"early snapshot {number}")
+            elif number % 3 == 1:
+                await lab.poll(job, f"early poll {number}")
     except Unable as reason:
         lab.facts.setdefault("refused", str(reason))
         return None
