@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any, Final
 from urllib.parse import unquote
 
@@ -72,44 +72,53 @@ TELLING_HEADERS: Final = (
 )
 
 
-def shown_strings(recording: Recording, profile: Profile) -> Iterator[str]:
-    """Every string of the events that a view shows, member names too, in order."""
+def shown_text(recording: Recording, profile: Profile) -> str:
+    """All strings of the events that a view shows, and behind them those that belong together.
+
+    What the same member of the same type says in one event after the other is read as one text:
+    so are chunks.
+    """
+    runs: dict[tuple[str, str], list[str]] = {}
+    for kind, data in _bodies(recording, profile):
+        for place, text in _strings(data, "", 0):
+            runs.setdefault((kind, place), []).append(text)
+    apart = (text for texts in runs.values() for text in texts)
+    return "\n".join((*apart, *("".join(texts) for texts in runs.values())))
+
+
+def _bodies(recording: Recording, profile: Profile) -> Iterator[tuple[str, Any]]:
+    """Type and data of every event of a view, control events too."""
     for event in events_of(recording, profile):
-        yield event.type
-        yield event.id
-        yield from _strings(event.data, 0)
+        yield event.type, {event.type: event.data, "id": event.id}
     if recording.is_stream:
         for block in recording.blocks:
             if block.event is not None and block.event.type in profile.control_events:
                 body = as_json(block.event.data)
-                yield from _strings(block.event.data if body is None else body, 0)
+                yield block.event.type, block.event.data if body is None else body
 
 
-def _strings(value: Any, depth: int) -> Iterator[str]:
+def _strings(value: Any, place: str, depth: int) -> Iterator[tuple[str, str]]:
+    """Every string in a JSON value with its place, names of members too."""
     if isinstance(value, str):
-        yield value
+        yield place, value
     elif depth >= _DEPTH_MAX:
-        yield json.dumps(value, ensure_ascii=False)
+        yield place, json.dumps(value, ensure_ascii=False)
     elif isinstance(value, dict):
         for name, inner in value.items():
-            yield str(name)
-            yield from _strings(inner, depth + 1)
+            yield f"{place} name", str(name)
+            yield from _strings(inner, f"{place}.{name}", depth + 1)
     elif isinstance(value, list):
         for inner in value:
-            yield from _strings(inner, depth + 1)
-
-
-def joined_text(strings: Iterable[str]) -> str:
-    """The strings apart, and behind them the long ones run together as a reader joins chunks."""
-    listed = list(strings)
-    return "\n".join(listed) + "\n\n" + "".join(listed)
+            yield from _strings(inner, f"{place}[]", depth + 1)
 
 
 def told_by(recording: Recording) -> str:
     """What an error answer reveals about the server, "" where nothing is found."""
     text = recording.body[:200_000].decode("utf-8", "replace")
     body = as_json(text)
-    texts = list(_strings(body, 0)) if isinstance(body, dict | list) else [_unescaped(text)]
+    texts = [_unescaped(text)]
+    if isinstance(body, dict | list):
+        texts = [each for _, each in _strings(body, "", 0)]
     asked = _asked(recording)
     for kind, patterns in (
         ("a stack trace or an exception", TRACES),

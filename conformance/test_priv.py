@@ -14,7 +14,7 @@ from streamgauge.recording import Bundle, Recording
 from streamgauge.verdict import Broken, Found, Inapplicable, Unable
 
 from .finals import job_of
-from .leaks import joined_text, shown_strings
+from .leaks import shown_text
 from .reading import events_of
 from .scenarios.canaries import EMAILS, NO_PHONES, PHONES
 
@@ -26,8 +26,7 @@ def test_personal_data_is_redacted(run: Run) -> Found:
     """If addresses and phone numbers stand in a job's text, then no view shows any of them."""
     judged, kept = 0, set(NO_PHONES)
     for bundle, recording, mark in _views(run, "personal", "plain"):
-        texts = list(shown_strings(recording, run.profile))
-        whole = joined_text(texts)
+        whole = shown_text(recording, run.profile)
         if fault := _personal_in(whole) or _personal_in(_raw(recording)):
             raise Broken(
                 f"{recording.label!r} shows {fault}",
@@ -77,7 +76,7 @@ def test_requests_are_not_echoed(run: Run) -> Found:
         raise Inapplicable(f"the profile {run.profile.name!r} says echoes_input = true")
     judged = 0
     for _, recording, mark in _views(run, "secret", "plain"):
-        whole = joined_text(shown_strings(recording, run.profile))
+        whole = shown_text(recording, run.profile)
         if mark.casefold() in (whole + _raw(recording)).casefold():
             shown = [
                 event.type

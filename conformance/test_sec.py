@@ -18,7 +18,7 @@ from streamgauge.verdict import Broken, Found, Unable
 
 from .clocks import slack_s
 from .finals import job_of, unanswered
-from .leaks import joined_text, shown_strings, told_by
+from .leaks import shown_text, told_by
 from .quotas import started_job
 from .reading import event_names, events_of, stream_log, succeeded
 from .scenarios.canaries import FORGED_RETRY_MS
@@ -41,7 +41,7 @@ def test_payloads_cannot_forge_events(run: Run) -> Found:
                 what="events",
             )
         judged += len(stream_log(recording, run.profile))
-        echoed += mark in joined_text(shown_strings(recording, run.profile))
+        echoed += mark in shown_text(recording, run.profile)
     if not echoed:
         bundle = run.evidence.bundles.get("secrets" if run.shaped else "plain")
         raise Unable(

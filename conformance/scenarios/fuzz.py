@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import random
+from collections.abc import Iterator
 from typing import Any, Final
 from urllib.parse import quote
 
@@ -19,7 +20,7 @@ from .mistakes import start_head, tell
 from .shapes import TINY, script
 
 SEED = 20260131
-REQUESTS = 240
+THROWN = 170
 AT_ONCE = 6
 ANSWER_S = 8.0
 
@@ -65,6 +66,29 @@ FIELDS: Final = (
     *("Accept-Language", "X-Forwarded-For", "X-Forwarded-Proto", "Cache-Control", "Referer"),
     *("User-Agent", "Access-Control-Request-Method", "Access-Control-Request-Headers"),
 )
+#: What each field's own parser may stumble over: these are all asked for once, before the dice.
+SWEPT: Final = {
+    "Content-Type": (
+        *("application/json; charset=klingon", "application/json; charset=utf-16", "json", ";", ""),
+        *("application/json; charset", "application/json;=", "multipart/form-data", "a/b, c/d"),
+        *("multipart/form-data; boundary=", "application/x-www-form-urlencoded; charset=klingon"),
+    ),
+    "Content-Encoding": ("gzip", "br", "klingon", "identity, gzip", ""),
+    "Accept": ("", "*", "/", "a/b;q=x", "*/*;q=1e9", "*/*;q=-1", ",,,", "text/event-stream;v=\xe9"),
+    "Accept-Encoding": ("klingon", "gzip;q=x", "", "*;q=0"),
+    "Last-Event-ID": ("abc", "1e3", "-1", "9" * 40, "\xff", "0x10", " ", "1,2", "NaN", "\xb2"),
+    "Idempotency-Key": ("", " ", "\xe9\xff", "a" * 4000, '"', "a b"),
+    "Origin": ("null", "http://[", "http://:99999", "\xff", "file://", "http://localhost:port"),
+    "If-None-Match": ("*", '"', "W/", 'W/"\xff"', ",", "abc"),
+    "If-Modified-Since": ("yesterday", "0", "Thu, 99 Foo 9999 99:99:99 GMT", "-1"),
+    "Range": ("bytes=-", "bytes=9-1", "bytes=a-b", "lines=1-2", "bytes=0-" + "9" * 30),
+    "Authorization": ("Basic %%%", "Basic \xff", "Bearer", "Digest", ""),
+    "Cookie": ("=", ";;", "a=\xff", "a=" + "b" * 3000, '"'),
+    "X-Forwarded-For": ("999.1.1.1", "[::1", "unknown", ",,"),
+    "X-Forwarded-Proto": ("klingon", "", "http, https"),
+}
+SWEPT_QUERY: Final = ("abc", "", "-1", "1e3", "NaN", "9" * 40, "%", "%ff", "\u00b2", "1;2", "[]")
+
 QUERY: Final = ("after", "limit", "wait", "last_event_id", "cursor", "status", "format", "")
 METHODS: Final = ("GET", "GET", "GET", "HEAD", "OPTIONS", "POST", "PUT", "DELETE")
 #: Encodings that cannot be told from JSON text: half of a surrogate pair, depth, digits, repeats.
@@ -89,7 +113,7 @@ async def fuzz(lab: Lab) -> None:
     shaped = lab.shared.shaped
     job = await lab.start("start", script(6)) if shaped else lab.natural()[0]
     dice = random.Random(SEED)
-    asks = [_ask(lab, job, dice) for _ in range(REQUESTS)]
+    asks = [*_sweep(lab, job, dice), *(_ask(lab, job, dice) for _ in range(THROWN))]
     lab.facts.update(seed=SEED, requests=len(asks))
     limit = asyncio.Semaphore(AT_ONCE)
 
@@ -100,6 +124,30 @@ async def fuzz(lab: Lab) -> None:
                 await tell(lab, wording, f"dice {number} again", bound_s=ANSWER_S, head_only=True)
 
     await asyncio.gather(*(one(number, wording) for number, wording in enumerate(asks)))
+
+
+def _sweep(lab: Lab, job: Job, dice: random.Random) -> Iterator[Wording]:
+    """Each field with each value that is made for it; each parameter with each of the others."""
+    start = lab.profile.api.start
+    for name, values in SWEPT.items():
+        for value in values:
+            headers: list[tuple[str, str]] = [("Accept", "*/*"), ("Connection", "close")]
+            body = _body(lab, dice)
+            framed = [*start_head(lab), ("Content-Length", str(len(body))), ("Connection", "close")]
+            view = dice.choice((job.events, job.snapshot, job.stream))
+            yield Wording("POST", start, tuple(_with(framed, name, value)), (body,))
+            if name not in ("Content-Type", "Content-Encoding", "Idempotency-Key"):
+                yield Wording("GET", lab.client.below(view), tuple(_with(headers, name, value)))
+    for place, names in (
+        (job.events, ("after", "limit", "wait")),
+        (job.stream, (lab.profile.api.cursor_query,)),
+    ):
+        path = lab.client.below(place)
+        for name in names:
+            for value in SWEPT_QUERY:
+                escaped = value if value.startswith("%") else _escaped(value)
+                target = f"{path}{'&' if '?' in path else '?'}{name}={escaped}"
+                yield Wording("GET", target, (("Accept", "*/*"), ("Connection", "close")))
 
 
 def _ask(lab: Lab, job: Job, dice: random.Random) -> Wording:

@@ -52,7 +52,7 @@ def _non_objects_are_422() -> None:
         except startrequest.MalformedJson as error:
             try:
                 json.loads(body)
-            except ValueError:
+            except (ValueError, RecursionError):
                 raise error from None
             raise Problem(422, "Input should be a valid dictionary.") from error
 
@@ -298,6 +298,7 @@ MUTANTS: list[Mutant] = [
     Mutant(
         name="bad-long-ids-hang",
         breaks=("BAD-03",),
+        follows=("BAD-04",),
         patch=_long_ids_hang,
         about="Very long ids never get an answer.",
     ),

@@ -85,14 +85,15 @@ def _echoing(change: Callable[[str, dict[str, Any], str, int], dict[str, Any]]) 
 
     def echoed(self: registry.Pipelines, text: str, head: int) -> Iterator[Any]:
         said = json.loads(text).get("said", "")
-        for place, step in enumerate(steps(self, text, head), start=head + 1):
-            yield dataclasses.replace(
-                step,
-                emissions=tuple(
+        place = head
+        for step in steps(self, text, head):
+            emissions = []
+            for each in step.emissions:
+                place += 1
+                emissions.append(
                     Emission(each.type, change(each.type, dict(each.data), said, place))
-                    for each in step.emissions
-                ),
-            )
+                )
+            yield dataclasses.replace(step, emissions=tuple(emissions))
 
     registry.Pipelines.parameters = stored  # type: ignore[method-assign]
     registry.Pipelines.steps = echoed  # type: ignore[method-assign]
@@ -153,19 +154,21 @@ MUTANTS: list[Mutant] = [
     Mutant(
         name="priv-echo-in-diffs",
         breaks=("PRIV-02",),
+        follows=("PRIV-01",),
         patch=partial(_echoing, _in_diffs),
         about="Diffs quote the resume.",
     ),
     Mutant(
         name="priv-echo-in-errors",
         breaks=("PRIV-02",),
-        follows=("LIFE-04",),
+        follows=("PRIV-01", "LIFE-04"),
         patch=partial(_echoing, _in_errors),
         about="Errors quote the resume.",
     ),
     Mutant(
         name="priv-echo-in-pieces",
         breaks=("PRIV-02",),
+        follows=("PRIV-01",),
         patch=partial(_echoing, _in_pieces),
         about="Insights quote the resume, a few characters in each.",
     ),
