@@ -146,6 +146,13 @@ def succeeded(answer: Recording) -> bool:
     return answer.status is not None and 200 <= answer.status < 300
 
 
+def unread(answer: Recording) -> bool:
+    """Whether this is the bare refusal of a server's HTTP parser, which gave the request up before
+    the header section was read: such an answer may be empty, and nobody can add fields to it."""
+    closing = "close" in (answer.header("connection") or "").lower()
+    return answer.status in (400, 414, 431, 501, 505) and not answer.body and closing
+
+
 def body_of(recording: Recording) -> dict[str, Any]:
     """The JSON object of a snapshot or a page, {} where the answer is none."""
     body = recording.json
