@@ -65,6 +65,12 @@ class Client:
         parts = urlsplit(self.base_url)
         return f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/')}{path}"
 
+    def below(self, url: str) -> str:
+        """Path and query of one of this target's URLs, without the base URL's own path."""
+        parts = urlsplit(self.url(url))
+        path = parts.path.removeprefix(urlsplit(self.base_url).path.rstrip("/"))
+        return path + (f"?{parts.query}" if parts.query else "")
+
     def resolve(self, reference: str) -> str:
         """Absolute URL of a reference that the target answered (RFC 3986).
 

@@ -346,6 +346,10 @@ class Lab:
         self._plain.append(recording)
         return recording
 
+    def keep(self, recording: Recording) -> None:
+        """Take an exchange that was not made by this lab's own means into the bundle."""
+        self._plain.append(recording)
+
     def recorded(self, label: str) -> Recording:
         """What has been recorded under a label so far.
 

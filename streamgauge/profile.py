@@ -54,6 +54,8 @@ class Ids:
 
     order: Literal["contiguous", "increasing", "opaque"] = "contiguous"
     first: int = 1
+    jobs: Literal["uuid", "opaque"] = "uuid"
+    """What the ids of jobs are, as opposed to those of events."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +112,10 @@ class Declared:
     ahead: Literal["gap", "refused"] = "gap"
     not_acceptable_status: int = 406
     terminal_resume_status: int = 204
+    body_bytes_max: int = 1_048_576
+    """A larger request body is refused."""
+    echoes_input: bool = False
+    """Events may repeat what a start said."""
 
 
 @dataclass(frozen=True, slots=True)

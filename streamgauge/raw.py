@@ -21,7 +21,8 @@ IDLE_S = 1.0
 BYTES_MAX = 1024 * 1024
 
 
-async def _connect(url: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+async def connect(url: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """A connection of its own to a URL's host. Raises OSError or TimeoutError."""
     parts = urlsplit(url)
     secure = parts.scheme == "https"
     context = ssl.create_default_context() if secure else None
@@ -62,7 +63,7 @@ async def exchange(
     writer: asyncio.StreamWriter | None = None
     try:
         async with asyncio.timeout(bound_s):
-            reader, writer = await _connect(url)
+            reader, writer = await connect(url)
             writer.write(_head(client, method, url, headers))
             end = await _drain(client, reader, reads)
     except TimeoutError:
@@ -132,7 +133,7 @@ async def reset_at_once(
     url = client.url(path)
     writer: asyncio.StreamWriter | None = None
     try:
-        _, writer = await _connect(url)
+        _, writer = await connect(url)
         writer.write(_head(client, "GET", url, headers))
         await asyncio.sleep(after_s)
         sock = writer.get_extra_info("socket")
