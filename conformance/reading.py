@@ -13,6 +13,7 @@ from functools import lru_cache
 from typing import Any
 
 from streamgauge.check import Run
+from streamgauge.members import at_path, first_at
 from streamgauge.profile import Profile
 from streamgauge.recording import Bundle, PackedReads, Recording
 from streamgauge.results import Exhibit
@@ -57,7 +58,9 @@ def stream_log(recording: Recording, profile: Profile) -> tuple[Seen, ...]:
     """
     packed = isinstance(recording.reads, PackedReads)
     return tuple(
-        _seen(block, keep=not packed) for block in recording.blocks if is_log(block, profile)
+        _seen(block, profile, keep=not packed)
+        for block in recording.blocks
+        if is_log(block, profile)
     )
 
 
@@ -65,16 +68,18 @@ def is_log(block: Block, profile: Profile) -> bool:
     return block.event is not None and block.event.type not in profile.control_events
 
 
-def _seen(block: Block, *, keep: bool) -> Seen:
+def _seen(block: Block, profile: Profile, *, keep: bool) -> Seen:
     assert block.event is not None
     body = as_json(block.event.data)
-    inner = body if isinstance(body, dict) else {}
+    stamp = first_at(body, profile.events.timestamp_members)
+    member = profile.events.data_member
+    inner = at_path(body, member) if member else None
     return Seen(
         id=block.own_id or "",
         type=block.event.type,
-        timestamp=str(inner.get("timestamp", "")),
+        timestamp="" if stamp is None else str(stamp),
         # What is no JSON is plain text, and then the text itself is what the event says.
-        data=inner.get("data", block.event.data if body is None else body),
+        data=inner if inner is not None else block.event.data if body is None else body,
         at=block.at,
         text=block.event.data,
         block=block if keep else None,
@@ -210,6 +215,13 @@ def all_blocks(run: Run) -> Iterator[tuple[Recording, Block]]:
 def event_names(block: Block) -> list[str]:
     """What the `event:` lines of a block say; more than one is a fault of its own."""
     return [line.value.decode("utf-8", "replace") for line in block.fields if line.name == b"event"]
+
+
+def named(block: Block) -> list[str]:
+    """What a block calls itself: on its `event:` lines, or wherever this target keeps the name."""
+    names = event_names(block)
+    told = block.event.type if block.event is not None else ""
+    return names if not told or told in names else [*names, told]
 
 
 def is_coded(recording: Recording) -> bool:

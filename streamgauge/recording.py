@@ -14,6 +14,7 @@ from enum import StrEnum
 from functools import cached_property
 from typing import Any, overload
 
+from .members import PLAIN, Members
 from .sse import Block, Parser
 
 
@@ -119,6 +120,8 @@ class Recording:
     """Bytes that came after the message had ended, where the instrument waited for them."""
     info: Mapping[str, Any] = field(default_factory=dict)
     """JSON-able facts of the scenario about this exchange (the job, the cursor, the shape)."""
+    members: Members = PLAIN
+    """Where this target keeps types and ids."""
 
     def header(self, name: str) -> str | None:
         """The values of a header, joined by comma; None where it is absent."""
@@ -169,7 +172,9 @@ class Recording:
         for read in self.reads:
             blocks.extend(parser.feed(read.data, read.at))
         rest = parser.close(self.ended_at)
-        return (*blocks, rest) if rest is not None else tuple(blocks)
+        if rest is not None:
+            blocks.append(rest)
+        return tuple(self.members.translated(blocks) if self.members else blocks)
 
     def arrival(self, offset: int) -> float:
         """When the byte at `offset` of the body arrived."""
@@ -217,6 +222,8 @@ class Bundle:
 
 
 def _names_job(recording: Recording, job_id: str) -> bool:
+    if "made" in recording.info:
+        return str(recording.info["made"]) == job_id
     return (
         recording.request.method == "POST"
         and isinstance(recording.json, dict)
