@@ -1,8 +1,8 @@
-"""Which rules a target can be judged by: what each needs the target to have, and who says it has not.
+"""Which rules a target can be judged by: what each needs it to have, and who says it has not.
 
-A rule about snapshots says nothing of an API without snapshots. The profile tells what a target has;
-the reason why a rule does not apply is always the profile's line, or what was looked for and not
-found. What is declared and missing is no matter of this module: the check itself says so.
+A rule about snapshots says nothing of an API without snapshots. The profile tells what a target
+has; the reason why a rule does not apply is always the profile's line, or what was looked for and
+not found. What is declared and missing is no matter of this module: the check itself says so.
 """
 
 from __future__ import annotations

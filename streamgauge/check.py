@@ -231,7 +231,9 @@ def _left_out(definition: Check, run: Run, *, all_of_them: bool) -> None:
     needed = [name for name in definition.scenarios if name != "probe"]
     missing = [name for name in needed if name not in evidence.bundles]
     if missing and (len(missing) == len(needed) or not all_of_them):
-        raise (Inapplicable if evidence.by_profile else NotRun)(evidence.left_out)
+        if evidence.by_profile:
+            raise Inapplicable(evidence.left_out)
+        raise NotRun(evidence.left_out)
 
 
 def _run_function(definition: Check, run: Run) -> Found:

@@ -7,8 +7,10 @@ once, as the profile says, and records that it did.
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
 
+from .client import LiveExchange
 from .lab import Job, Shared
 from .members import at_path, first_at, parsed
 from .sse import Block
@@ -28,12 +30,16 @@ async def keep_gates(shared: Shared, job: Job) -> None:
     path = shared.client.url(api.gate.replace("{job_id}", job.job_id))
     looked = 0
     while len(shared.gate_answers) < GATES_MAX:
-        if not await reader.until(lambda live: len(live.blocks) > looked, 3600.0):
+        if not await reader.until(_beyond(looked), 3600.0):
             return
         for block in reader.blocks[looked:]:
             looked += 1
             if block.event is not None and block.event.type in events.gates:
                 await _answer(shared, job, path, block)
+
+
+def _beyond(looked: int) -> Callable[[LiveExchange], bool]:
+    return lambda live: len(live.blocks) > looked
 
 
 async def _answer(shared: Shared, job: Job, path: str, block: Block) -> None:
