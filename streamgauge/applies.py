@@ -41,6 +41,8 @@ _RULES = {
     "HDR-10": ("capabilities.problems",),
     "HDR-11": ("capabilities.shape",),
     "HDR-12": ("events.opening",),
+    "HB-01": ("declared.heartbeat_s",),
+    "HB-02": ("declared.heartbeat_s",),
     "RT-01": ("capabilities.shape",),
     "RT-02": ("events.timestamp_members",),
     "RT-03": ("capabilities.shape",),

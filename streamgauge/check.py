@@ -23,7 +23,7 @@ from .reproduce import curl
 from .results import CheckResult, Exhibit, Verdict
 from .results import Evidence as Counted
 from .sse import Block
-from .verdict import Broken, Found, Inapplicable, NotRun, ReadsOnly, Unable
+from .verdict import Broken, Found, Inapplicable, NotRun, Unable
 
 RUN_FIXTURE = "streamgauge_run"
 
@@ -231,9 +231,11 @@ def _left_out(definition: Check, run: Run, *, all_of_them: bool) -> None:
     needed = [name for name in definition.scenarios if name != "probe"]
     missing = [name for name in needed if name not in evidence.bundles]
     if missing and (len(missing) == len(needed) or not all_of_them):
-        if evidence.by_profile:
-            raise Inapplicable(evidence.left_out)
-        raise NotRun(evidence.left_out)
+        raise _leaving_out(evidence)
+
+
+def _leaving_out(evidence: Evidence) -> Exception:
+    return (Inapplicable if evidence.by_profile else NotRun)(evidence.left_out)
 
 
 def _run_function(definition: Check, run: Run) -> Found:
@@ -246,12 +248,12 @@ def _run_function(definition: Check, run: Run) -> Found:
         run.require_part(definition.part)
     try:
         return definition.function(run.only(definition.scenarios))
-    except ReadsOnly as reason:
-        raise NotRun(str(reason)) from reason
-    except Unable as reason:
-        if not run.evidence.stopped and run.proven:
-            if run.evidence.left_out and str(reason) == run.evidence.left_out:
-                raise NotRun(str(reason)) from reason
+    except Unable as unable:
+        evidence = run.evidence
+        if not evidence.stopped and run.proven:
+            if evidence.left_out and str(unable) == evidence.left_out:
+                # A scenario was stopped at its first request that would have changed something.
+                raise _leaving_out(evidence) from unable
             _left_out(definition, run, all_of_them=False)
         raise
 

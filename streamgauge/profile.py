@@ -131,6 +131,7 @@ class Declared:
     skew_s: float = 1.0
     replay_s: float = 2.0
     heartbeat_s: float = 15.0
+    """0: heartbeats may come, and none is promised."""
     heartbeat_margin_s: float = 2.0
     close_s: float = 5.0
     cancel_s: float = 5.0
@@ -338,7 +339,7 @@ def _section(text: str, origin: str, section: str, members: dict[str, Any]) -> A
         if key not in hints:
             raise _unknown(text, origin, f"{section}.{key}", hints)
         expected, ok = _env_values(value) if kind is Auth else _fits(hints[key], value)
-        if not ok:
+        if not ok and not (kind is Declared and key == "heartbeat_s" and value == 0):
             raise _wrong(text, origin, f"{section}.{key}", expected, value)
         if kind is Api and key in PATHS and value and not value.startswith("/"):
             raise _wrong(text, origin, f"{section}.{key}", 'a path that begins with "/"', value)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from streamgauge.lab import Job, Lab
+from streamgauge.sse import Block
 from streamgauge.verdict import Unable
 
 from .shapes import script
@@ -65,6 +66,19 @@ async def _natural(lab: Lab) -> None:
     await reader.until(lab.ended, max(1.0, min(NATURAL_WATCH_S, lab.left_s() - 20.0)))
     close_s = lab.profile.declared.close_s
     await reader.until(lambda live: live.end is not None, close_s + 1.0)
+    if lab.profile.capabilities.heartbeat == "auto":
+        beats = any(_is_beat(lab, block) for block in reader.blocks)
+        watched = lab.now() - reader.sent_at
+        seen = "" if beats else f"none came in {watched:.0f} s of the target's own job"
+        lab.shared.found["heartbeat"] = seen
+
+
+def _is_beat(lab: Lab, block: Block) -> bool:
+    """A heartbeat event, or a block of comments alone where heartbeats are comments."""
+    name = lab.profile.events.heartbeat
+    if name:
+        return block.event is not None and block.event.type == name
+    return bool(block.comments) and not block.fields
 
 
 async def _held_polls(lab: Lab, job: Job, newest: str, quiet_s: float) -> None:
