@@ -13,7 +13,7 @@ from streamgauge.check import Run, check
 from streamgauge.recording import End, Recording
 from streamgauge.results import Exhibit
 from streamgauge.timing import Offset, lag, moment, percentile
-from streamgauge.verdict import Broken, Found, Unable
+from streamgauge.verdict import Broken, Found, Inapplicable, Unable
 
 from .clocks import LIVE, clock_offset, require_calm, slack_s
 from .comparing import suffix
@@ -26,11 +26,15 @@ GAP_MIN_S = 0.8
 @check("RT-01", "gaps", "quiet", "live")
 def test_head_and_first_byte_come_at_once(run: Run) -> Found:
     """If a job has nothing to say, then a stream's head and first byte come all the same."""
+    if not run.profile.events.opening and run.profile.capabilities.shape is False:
+        # A job that may have nothing to say, and no opening that it would say: nothing is due.
+        raise Inapplicable(run.profile.says("events.opening"))
     require_calm(run)
     within = run.profile.declared.first_byte_s
     waits: list[float] = []
     late = 0.0
-    for name, label in (("gaps", "reader"), ("quiet", "tail"), ("live", "tail")):
+    whole = [("live", "reader 0")] if run.profile.api.start_streams else []
+    for name, label in (("gaps", "reader"), ("quiet", "tail"), ("live", "tail"), *whole):
         bundle = run.evidence.bundles.get(name)
         for recording in bundle.all(label) if bundle else ():
             first = recording.reads[0].at if recording.reads else None

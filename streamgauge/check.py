@@ -78,8 +78,13 @@ class Run:
         return replace(self, evidence=replace(self.evidence, bundles=bundles))
 
     def recordings(self) -> list[Recording]:
-        """All that the scenarios at hand recorded."""
-        return [r for bundle in self.evidence.bundles.values() for r in bundle.recordings]
+        """All that the scenarios at hand recorded; what several of them share stands here once."""
+        found = {
+            (recording.label, recording.sent_at): recording
+            for bundle in self.evidence.bundles.values()
+            for recording in bundle.recordings
+        }
+        return list(found.values())
 
     def require_part(self, part: str) -> None:
         """Stop here where an optional part is declared absent, is missing, or was not found.

@@ -51,6 +51,10 @@ def _parser() -> argparse.ArgumentParser:
     check.add_argument("url", metavar="URL", help="its address, for example https://your.service")
     check.add_argument("--instance", action="append", default=[], metavar="URL")
     check.add_argument("--header", action="append", default=[], metavar="'NAME: VALUE'")
+    check.add_argument(
+        "--read-only", action="store_true", help="start and change nothing: judge --job"
+    )
+    check.add_argument("--job", metavar="ID|URL", help="the job to read, or its stream's URL")
     check.add_argument("--long", action="store_true", help="also judge what needs minutes")
     _add_judging(check)
     check.set_defaults(run=_check)
@@ -86,6 +90,10 @@ def _check(options: argparse.Namespace) -> int:
             arguments += [f"--{name}", value]
     if options.long:
         arguments.append("--long")
+    if options.read_only:
+        arguments.append("--read-only")
+    if options.job:
+        arguments += ["--job", options.job]
     return _pytest(options, arguments)
 
 

@@ -20,6 +20,18 @@ DEFAULT_PROFILE = "resume-optimizer"
 DEFAULT_REPORT_DIR = Path("reports") / "conformance"
 
 
+BASE_URL = pytest.StashKey[str]()
+"""The address as it was given; pytest prints its own option, so that one holds no query."""
+
+
+def hide_query(config: pytest.Config) -> None:
+    """Keep the address for `target_from`, and its query, where tokens stand, from being printed."""
+    given = str(config.getoption("base_url", default=None) or "")
+    config.stash[BASE_URL] = given
+    if "?" in given:
+        config.option.base_url = given.partition("?")[0]
+
+
 class UsageError(Exception):
     """The user's call cannot be carried out; the message says what to change."""
 
@@ -87,7 +99,7 @@ def target_from(config: pytest.Config) -> Target:
         UsageError: naming the option, what was expected and what was given.
     """
     trace = config.getoption("--from-trace")
-    base_url = config.getoption("base_url", default=None) or config.getini("base_url")
+    base_url = config.stash.get(BASE_URL, "") or config.getini("base_url")
     if not base_url and not trace:
         raise UsageError(
             "which deployment? Give its address: pytest conformance --base-url=https://your.service"

@@ -26,7 +26,7 @@ from .catalogue import catalogue, implemented
 from .check import RUN_FIXTURE, Check, Run, judge
 from .collect import Evidence, Target, Unreachable, collect
 from .lab import Scenario
-from .options import UsageError, add_options, target_from
+from .options import UsageError, add_options, hide_query, target_from
 from .profile import Profile
 from .report import terminal_summary, write_report
 from .results import (
@@ -67,6 +67,7 @@ def pytest_configure(config: pytest.Config) -> None:
     # What a misbehaving target leaves half open is evidence, and no fault of a judgement.
     for warning in ("ResourceWarning", "pytest.PytestUnraisableExceptionWarning"):
         config.addinivalue_line("filterwarnings", f"ignore::{warning}")
+    hide_query(config)
     config.pluginmanager.register(Session(config), "streamgauge-session")
 
 

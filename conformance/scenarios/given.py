@@ -35,7 +35,8 @@ async def the_only_stream(lab: Lab) -> None:
     shared.natural, shared.natural_reader = job, reader
     why = "not looked for: nothing is started"
     for part in NO_STARTS:
-        shared.found.setdefault(part, why)
+        if getattr(lab.profile.capabilities, part) is not False:
+            shared.found.setdefault(part, why)
     await reader.until(lambda live: live.status is not None, HEAD_WITHIN_S)
     first = reader.recording()
     if reader.status is None and reader.end is End.REFUSED:
