@@ -36,6 +36,8 @@ class Seen:
     text: str
     """The SSE data as it came, "" in the JSON views."""
     block: Block | None = None
+    ends: bool = False
+    """The last event of a stream that ended cleanly, where no names or no ends are declared."""
 
     def same(self, other: Seen) -> bool:
         """The same event with the same content."""
@@ -57,11 +59,12 @@ def stream_log(recording: Recording, profile: Profile) -> tuple[Seen, ...]:
     Of packed recordings (hundreds of replays) the places in the body are not kept.
     """
     packed = isinstance(recording.reads, PackedReads)
-    return tuple(
-        _seen(block, profile, keep=not packed)
-        for block in recording.blocks
-        if is_log(block, profile)
-    )
+    log = (block for block in recording.blocks if is_log(block, profile))
+    seen = [_seen(block, profile, keep=not packed) for block in log]
+    open_ended = not profile.events.terminal or not profile.events.names
+    if seen and open_ended and recording.ended_cleanly and not recycled(recording, profile):
+        seen[-1] = replace(seen[-1], ends=True)
+    return tuple(seen)
 
 
 def is_log(block: Block, profile: Profile) -> bool:
@@ -189,7 +192,7 @@ def recycled(recording: Recording, profile: Profile) -> bool:
 
 
 def has_terminal(seen: Iterable[Seen], profile: Profile) -> bool:
-    return any(event.type in profile.events.terminal for event in seen)
+    return any(event.ends or event.type in profile.events.terminal for event in seen)
 
 
 def streams(bundle: Bundle, *prefixes: str) -> list[Recording]:

@@ -220,7 +220,7 @@ def test_no_clean_end_without_the_terminal_event(run: Run) -> Found:
             longest, judged = max(longest, lasted), judged + 1
             if (
                 recording.ended_cleanly
-                and not has_terminal(seen, run.profile)
+                and not terminal_places(seen, run.profile)
                 and not recycled(recording, run.profile)
             ):
                 if seen and not run.profile.events.names:

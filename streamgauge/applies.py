@@ -54,6 +54,7 @@ _RULES = {
     "PAD-03": ("capabilities.heartbeat",),
     "PAD-05": ("capabilities.shape",),
     "PAD-07": ("capabilities.shape",),
+    "REPLAY-01": ("events.names",),
     "REPLAY-03": ("capabilities.replay",),
     "REPLAY-05": ("capabilities.replay",),
     "REPLAY-07": ("capabilities.strict_cursors",),

@@ -239,6 +239,7 @@ class Profile:
         section, _, member = key.partition(".")
         value = getattr(getattr(self, section), member)
         told = str(value).lower() if isinstance(value, bool) else repr(value)
+        told = "[]" if value == () else told
         line = f" ({self.lines[key]})" if key in self.lines else ""
         return f"the profile {self.name!r} says {key} = {told}{line}"
 
