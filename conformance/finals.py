@@ -171,7 +171,7 @@ def ended_at(run: Run, job: str) -> float | None:
         for recording in run.recordings()
         if recording.is_stream and job_of(recording) == job
         for event in stream_log(recording, run.profile)
-        if event.type in run.profile.events.terminal
+        if event.ends or event.type in run.profile.events.terminal
     ]
     return min(moments, default=None)
 

@@ -18,6 +18,7 @@ import pytest
 from .coverage import coverage_text
 from .options import DEFAULT_PROFILE, DEFAULT_REPORT_DIR, UsageError
 from .profile import bundled_profiles
+from .survey.command import add_probe
 from .trace import TraceError
 
 USAGE_EXIT = 2
@@ -63,6 +64,8 @@ def _parser() -> argparse.ArgumentParser:
     judge.add_argument("trace", metavar="TRACE", type=Path)
     _add_judging(judge)
     judge.set_defaults(run=_judge)
+
+    add_probe(commands)
 
     serve = commands.add_parser("serve", help="run the reference server (settings: .env.example)")
     serve.add_argument("--port", type=int, help="0 picks a free one")

@@ -114,7 +114,7 @@ def target_from(config: pytest.Config) -> Target:
     return Target(
         base_url=base_url,
         profile=profile,
-        headers=(*(_header(text) for text in config.getoption("--header")), *said.headers),
+        headers=(*(header(text) for text in config.getoption("--header")), *said.headers),
         instances=tuple(_url("--instance", url) for url in config.getoption("--instance")),
         long=config.getoption("--long"),
         query=(*said.query, *query, *(given.query if given else ())),
@@ -183,6 +183,15 @@ def address(text: str, profile: Profile) -> tuple[str, tuple[tuple[str, str], ..
     return split_query(_url("--base-url", text, query=True))
 
 
+def web_address(option: str, text: str) -> str:
+    """A URL that may be asked, with its query.
+
+    Raises:
+        UsageError: it is none.
+    """
+    return _url(option, text, query=True)
+
+
 def _url(option: str, text: str, *, query: bool = False) -> str:
     try:
         parts = urlsplit(text)
@@ -200,7 +209,12 @@ def _url(option: str, text: str, *, query: bool = False) -> str:
     return text if query else text.rstrip("/")
 
 
-def _header(text: str) -> tuple[str, str]:
+def header(text: str) -> tuple[str, str]:
+    """Name and value of a `--header`.
+
+    Raises:
+        UsageError: it is none; the message never shows the value.
+    """
     name, colon, value = text.partition(":")
     name, value = name.strip(), value.strip()
     token = name.replace("-", "").replace("_", "").isalnum() and name.isascii()
