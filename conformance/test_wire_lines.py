@@ -83,7 +83,6 @@ def test_ids_hold_no_forbidden_characters(run: Run) -> Found:
 @check("WIRE-07", *EVERYWHERE)
 def test_only_known_fields_and_event_names(run: Run) -> Found:
     """If a line is no comment, then it is event, data, id or retry, spelled exactly so."""
-    known = {*run.profile.events.names, *run.profile.control_events}
     lines = 0
     for recording, block in all_blocks(run):
         if not block.complete and not recording.ended_cleanly:
@@ -97,7 +96,7 @@ def test_only_known_fields_and_event_names(run: Run) -> Found:
                     count=lines,
                     what="field lines",
                 )
-        if block.event is not None and block.event.type not in known:
+        if block.event is not None and not run.profile.is_declared(block.event.type):
             raise Broken(
                 f"the event name {block.event.type!r} is none of the declared ones",
                 Exhibit(recording, "the event", (block.start, block.end)),

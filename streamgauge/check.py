@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
+from .applies import why_not
 from .catalogue import Requirement, catalogue
 from .collect import Evidence
 from .lab import CUT_SHORT
@@ -77,8 +78,13 @@ class Run:
         return replace(self, evidence=replace(self.evidence, bundles=bundles))
 
     def recordings(self) -> list[Recording]:
-        """All that the scenarios at hand recorded."""
-        return [r for bundle in self.evidence.bundles.values() for r in bundle.recordings]
+        """All that the scenarios at hand recorded; what several of them share stands here once."""
+        found = {
+            (recording.label, recording.sent_at): recording
+            for bundle in self.evidence.bundles.values()
+            for recording in bundle.recordings
+        }
+        return list(found.values())
 
     def require_part(self, part: str) -> None:
         """Stop here where an optional part is declared absent, is missing, or was not found.
@@ -90,7 +96,7 @@ class Run:
         declared = getattr(self.profile.capabilities, part)
         seen = self.evidence.found.get(part, "")
         if declared is False:
-            raise Inapplicable(f"the profile {self.profile.name!r} says {part} = false")
+            raise Inapplicable(self.profile.says(f"capabilities.{part}"))
         if seen and declared is True and not self.proven:
             raise Unable(
                 f"no job has streamed an event, so {part} could not be looked for ({seen})"
@@ -105,11 +111,15 @@ class Run:
 
     @property
     def proven(self) -> bool:
-        """Whether an accepted start has yielded a stream with an event of its job."""
+        """Whether an accepted start has yielded a stream with an event of its job.
+
+        Where nothing may be started, a stream with an event is all the proof that can be had.
+        """
         if self._proven is None:
+            read = not self.profile.api.start or self.evidence.reads_only
             self._proven = any(
                 recording.is_stream
-                and bundle.start_of(recording) is not None
+                and (read or bundle.start_of(recording) is not None)
                 and any(self.is_log(block) for block in recording.blocks)
                 for bundle in list(self.evidence.bundles.values())
                 for recording in bundle.recordings
@@ -191,9 +201,7 @@ def judge(definition: Check, run: Run) -> CheckResult:
         verdict, message = Verdict.ERROR, traceback.format_exc(limit=-4)
     if verdict in (Verdict.PASS, Verdict.NOT_APPLICABLE) and not run.proven:
         verdict = Verdict.COULD_NOT_TEST
-        message = run.evidence.stopped or (
-            "no accepted start has yielded a stream with an event of its job, so nothing is proven"
-        )
+        message = run.evidence.stopped or (f"{_proof_wanted(run)}, so nothing is proven")
     return CheckResult(
         requirement=definition.requirement,
         verdict=verdict,
@@ -205,12 +213,54 @@ def judge(definition: Check, run: Run) -> CheckResult:
     )
 
 
+def _proof_wanted(run: Run) -> str:
+    if not run.profile.api.start:
+        return (
+            f"the profile {run.profile.name!r} takes a stream with an event as proof; none was seen"
+        )
+    if run.evidence.reads_only:
+        return "the given job's stream has shown no event"
+    return "no accepted start has yielded a stream with an event of its job"
+
+
+def _left_out(definition: Check, run: Run, *, all_of_them: bool) -> None:
+    """Stop where a check lacks scenarios that this run could not or must not play.
+
+    Raises:
+        Inapplicable: the profile says that the target cannot do what they need.
+        NotRun: the user asked for a run without them.
+    """
+    evidence = run.evidence
+    if not evidence.left_out:
+        return
+    needed = [name for name in definition.scenarios if name != "probe"]
+    missing = [name for name in needed if name not in evidence.bundles]
+    if missing and (len(missing) == len(needed) or not all_of_them):
+        raise _leaving_out(evidence)
+
+
+def _leaving_out(evidence: Evidence) -> Exception:
+    return (Inapplicable if evidence.by_profile else NotRun)(evidence.left_out)
+
+
 def _run_function(definition: Check, run: Run) -> Found:
+    if reason := why_not(definition.requirement.id, run.profile, run.evidence.found):
+        raise Inapplicable(reason)
+    _left_out(definition, run, all_of_them=True)
     if "J" in definition.requirement.needs and run.profile.capabilities.shape is True:
         run.require_part("shape")
     if definition.part:
         run.require_part(definition.part)
-    return definition.function(run.only(definition.scenarios))
+    try:
+        return definition.function(run.only(definition.scenarios))
+    except Unable as unable:
+        evidence = run.evidence
+        if not evidence.stopped and run.proven:
+            if evidence.left_out and str(unable) == evidence.left_out:
+                # A scenario was stopped at its first request that would have changed something.
+                raise _leaving_out(evidence) from unable
+            _left_out(definition, run, all_of_them=False)
+        raise
 
 
 def _fault(definition: Check, run: Run, broken: Broken) -> Verdict:

@@ -18,6 +18,7 @@ import pytest
 from .coverage import coverage_text
 from .options import DEFAULT_PROFILE, DEFAULT_REPORT_DIR, UsageError
 from .profile import bundled_profiles
+from .survey.command import add_probe
 from .trace import TraceError
 
 USAGE_EXIT = 2
@@ -51,6 +52,10 @@ def _parser() -> argparse.ArgumentParser:
     check.add_argument("url", metavar="URL", help="its address, for example https://your.service")
     check.add_argument("--instance", action="append", default=[], metavar="URL")
     check.add_argument("--header", action="append", default=[], metavar="'NAME: VALUE'")
+    check.add_argument(
+        "--read-only", action="store_true", help="start and change nothing: judge --job"
+    )
+    check.add_argument("--job", metavar="ID|URL", help="the job to read, or its stream's URL")
     check.add_argument("--long", action="store_true", help="also judge what needs minutes")
     _add_judging(check)
     check.set_defaults(run=_check)
@@ -59,6 +64,8 @@ def _parser() -> argparse.ArgumentParser:
     judge.add_argument("trace", metavar="TRACE", type=Path)
     _add_judging(judge)
     judge.set_defaults(run=_judge)
+
+    add_probe(commands)
 
     serve = commands.add_parser("serve", help="run the reference server (settings: .env.example)")
     serve.add_argument("--port", type=int, help="0 picks a free one")
@@ -86,6 +93,10 @@ def _check(options: argparse.Namespace) -> int:
             arguments += [f"--{name}", value]
     if options.long:
         arguments.append("--long")
+    if options.read_only:
+        arguments.append("--read-only")
+    if options.job:
+        arguments += ["--job", options.job]
     return _pytest(options, arguments)
 
 

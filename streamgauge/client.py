@@ -19,8 +19,11 @@ from urllib.parse import urljoin, urlsplit
 import httpx
 
 from .clock import RunClock
+from .members import PLAIN, Members
 from .recording import End, PackedReads, Read, Recording, Request
+from .secrets import REDACTED, Secrets
 from .sse import Block, Parser
+from .verdict import ReadsOnly
 
 Headers = Iterable[tuple[str, str]]
 
@@ -30,17 +33,38 @@ ANSWER_S = 10.0
 """Default bound on an exchange that should answer at once."""
 ANSWER_BYTES_MAX = 128 * 1024 * 1024
 """No answer is read beyond this."""
-REDACTED = "[redacted]"
+_HARMLESS = frozenset({"GET", "HEAD", "OPTIONS"})
 _ALWAYS_SECRET = frozenset({"authorization", "cookie", "set-cookie", "proxy-authorization"})
 
 
 class Client:
     """One target's address, the headers that go with every request, and the run's clock."""
 
-    def __init__(self, base_url: str, clock: RunClock, headers: Headers = ()) -> None:
+    def __init__(
+        self,
+        base_url: str,
+        clock: RunClock,
+        headers: Headers = (),
+        *,
+        query: Headers = (),
+        members: Members = PLAIN,
+        reads_only: str = "",
+    ) -> None:
+        """
+        Args:
+            base_url: the address that the user named.
+            clock: the run's.
+            headers: sent with every request, redacted in every record.
+            query: parameters that every URL gets, redacted likewise.
+            members: where this target keeps types and ids.
+            reads_only: why nothing may be asked for that could change the target; "" if it may.
+        """
         self.base_url = base_url.rstrip("/")
         self.clock = clock
         self.extra_headers = tuple(headers)
+        self.members = members
+        self.reads_only = reads_only
+        self.secrets = Secrets(self.extra_headers, tuple(query))
         context = ssl.create_default_context()
         limits = httpx.Limits(max_connections=None, max_keepalive_connections=0)
         timeout = httpx.Timeout(None, connect=CONNECT_S)
@@ -78,7 +102,8 @@ class Client:
         """
         base = urlsplit(self.base_url)
         parts = urlsplit(urljoin(self.base_url + "/", reference))
-        query = f"?{parts.query}" if parts.query else ""
+        told = self.secrets.stripped(parts.query)
+        query = f"?{told}" if told else ""
         return f"{base.scheme}://{base.netloc}{parts.path}{query}"
 
     async def ask(
@@ -114,6 +139,7 @@ class Client:
 
         `bulk`: one of hundreds alike; it is not parsed as it comes, and its record is packed.
         """
+        self.require_harmless(method)
         own = tuple(headers)
         named = {name.lower() for name, _ in own}
         sent = [*own, *((n, v) for n, v in self.extra_headers if n.lower() not in named)]
@@ -121,21 +147,40 @@ class Client:
             sent.append(("Accept-Encoding", "identity"))
         if "user-agent" not in named:
             sent.append(("User-Agent", "streamgauge"))
+        url = self.url(path)
         request = Request(
             method,
-            self.url(path),
+            self.secrets.shown(url),
             tuple(self._shown(name, value) for name, value in sent),
             body or b"",
         )
         built = self._http.build_request(
             method,
-            request.url,
+            self.secrets.sent(url),
             headers=[(name.encode("ascii"), value.encode("latin-1")) for name, value in sent],
             content=body,
         )
         return LiveExchange(
-            self._http, self.clock, built, request, label, bound_s, dict(info or {}), bulk
+            self._http,
+            self.clock,
+            built,
+            request,
+            label,
+            bound_s,
+            dict(info or {}),
+            bulk,
+            self.members,
+            self.secrets,
         )
+
+    def require_harmless(self, method: str) -> None:
+        """Stop a request that could change the target, where the run may only read.
+
+        Raises:
+            ReadsOnly: it could.
+        """
+        if self.reads_only and method.upper() not in _HARMLESS:
+            raise ReadsOnly(self.reads_only)
 
     def _shown(self, name: str, value: str) -> tuple[str, str]:
         secret = name.lower() in _ALWAYS_SECRET or (name, value) in self.extra_headers
@@ -155,6 +200,8 @@ class LiveExchange:
         bound_s: float,
         info: dict[str, Any],
         bulk: bool,
+        members: Members,
+        secrets: Secrets,
     ) -> None:
         self.label = label
         self.request = request
@@ -172,6 +219,8 @@ class LiveExchange:
         self._parser: Parser | None = None
         self._size = 0
         self._bulk = bulk
+        self._members = members
+        self._secrets = secrets
         self._final: Recording | None = None
         self._clock = clock
         self._news = asyncio.Event()
@@ -226,6 +275,7 @@ class LiveExchange:
             ended_at=self.ended_at or self._clock.now(),
             error=self.error,
             info=self.info,
+            members=self._members,
         )
         if self.end is None:
             return recording
@@ -268,7 +318,7 @@ class LiveExchange:
         try:
             self.head_at = self._clock.now()
             self.headers = tuple(
-                (name.decode("latin-1"), _shown_value(name, value))
+                (name.decode("latin-1"), self._secrets.masked_text(_shown_value(name, value)))
                 for name, value in response.headers.raw
             )
             self._version = response.http_version
@@ -282,15 +332,22 @@ class LiveExchange:
             await response.aclose()
 
     async def _read(self, response: httpx.Response) -> None:
-        async for data in response.aiter_raw():
+        async for came in response.aiter_raw():
             at = self._clock.now()
+            data = self._secrets.masked(came)
             self.reads.append(Read(at, data))
             self._size += len(data)
             if self._parser is not None:
-                self.blocks.extend(self._parser.feed(data, at))
+                self._take(self._parser.feed(data, at))
             self._news.set()
             if self._size > ANSWER_BYTES_MAX:
                 raise TimeoutError  # read enough: the same as being out of time
+
+    def _take(self, blocks: list[Block]) -> None:
+        if self._members and blocks:
+            before = (b.event.last_event_id for b in reversed(self.blocks) if b.event is not None)
+            blocks = self._members.translated(blocks, next(before, ""))
+        self.blocks.extend(blocks)
 
 
 def is_loopback(url: str) -> bool:

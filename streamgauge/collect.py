@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 
 from .client import Client
 from .clock import RunClock
-from .lab import CUT_SHORT, Lab, Scenario, Shared
+from .lab import CUT_SHORT, Given, Lab, Means, Scenario, Shared
 from .profile import Profile
 from .recording import Bundle, End
 from .timing import percentile
@@ -30,6 +30,7 @@ LAG_PROBE_S = 0.05
 STAGGER_S = 0.1
 """Scenarios begin so far apart, or the first steps of each would wait for those of all others."""
 PROGRESS_S = 1.0
+READ_ONLY = "--read-only: nothing is started or changed"
 
 
 class Unreachable(Exception):
@@ -45,6 +46,18 @@ class Target:
     headers: tuple[tuple[str, str], ...] = ()
     instances: tuple[str, ...] = ()
     long: bool = False
+    query: tuple[tuple[str, str], ...] = ()
+    """Parameters that every URL gets: tokens."""
+    read_only: bool = False
+    """Nothing is started or changed: the job of `given` is read, and nothing else is done."""
+    given: Given | None = None
+
+    @property
+    def reads_only(self) -> str:
+        """Why nothing may be started, "" where it may."""
+        if self.read_only:
+            return READ_ONLY
+        return "" if self.profile.api.start else self.profile.says("api.start")
 
 
 @dataclass(slots=True)
@@ -64,6 +77,15 @@ class Evidence:
     loop_lag_max_s: float = 0.0
     """The same, the worst."""
     wall_at_zero: float = 0.0
+    left_out: str = ""
+    """Why scenarios that start jobs, or read a job again, were not played."""
+    by_profile: bool = False
+    """It is the profile that says so, not the user's call."""
+
+    @property
+    def reads_only(self) -> bool:
+        """The user asked for a run that starts nothing."""
+        return bool(self.left_out) and not self.by_profile
 
     def note_lags(self, lags: Sequence[float]) -> None:
         """Sum up how late the instrument's own loop was."""
@@ -94,15 +116,26 @@ async def collect(
     clock = RunClock()
     evidence.wall_at_zero = clock.wall
     evidence.long = target.long
-    client = Client(target.base_url, clock, target.headers)
-    others = tuple(Client(url, clock, target.headers) for url in target.instances)
+    client, *others = (
+        Client(
+            url.rstrip("/") + target.profile.api.prefix,
+            clock,
+            target.headers,
+            query=target.query,
+            members=target.profile.members,
+            reads_only=target.reads_only,
+        )
+        for url in (target.base_url, *target.instances)
+    )
     shared = Shared(
         client=client,
         profile=target.profile,
         long=target.long,
         deadline=LONG_RUN_S if target.long else DEFAULT_RUN_S,
-        instances=others,
+        instances=tuple(others),
+        given=target.given,
     )
+    scenarios = _playable(target, scenarios, evidence)
     lags: list[float] = []
     watchers = [
         asyncio.create_task(_watch_loop(shared, lags)),
@@ -115,6 +148,8 @@ async def collect(
     finally:
         if shared.natural_reader is not None:
             await shared.natural_reader.leave()
+        if shared.gatekeeper is not None:
+            watchers.append(shared.gatekeeper)
         for watcher in watchers:
             watcher.cancel()
         await asyncio.gather(*watchers, return_exceptions=True)
@@ -123,6 +158,19 @@ async def collect(
             evidence.note_lags(lags)
         for each in (client, *others):
             await each.aclose()
+
+
+def _playable(
+    target: Target, scenarios: Sequence[Scenario], evidence: Evidence
+) -> Sequence[Scenario]:
+    """The scenarios that make do with what the target has, and the user allows."""
+    if reason := target.reads_only:
+        evidence.left_out, evidence.by_profile = reason, not target.read_only
+        return [each for each in scenarios if each.makes_do_with is not Means.STARTS]
+    if target.profile.capabilities.join is False:
+        evidence.left_out, evidence.by_profile = target.profile.says("capabilities.join"), True
+        return [each for each in scenarios if each.makes_do_with is Means.STREAM]
+    return scenarios
 
 
 async def _play(

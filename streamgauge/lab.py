@@ -11,17 +11,37 @@ import json
 import uuid
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from enum import Enum
 from typing import Any
 from urllib.parse import quote
 
 from . import raw
 from .client import ANSWER_S, Client, LiveExchange
+from .members import at_path, first_at
 from .profile import Profile
-from .recording import Bundle, Recording
+from .recording import Bundle, End, Recording, Request
 from .sse import Block
 from .verdict import Unable
 
 Shape = Mapping[str, Any]
+
+
+class Means(Enum):
+    """How little of a target a scenario can make do with."""
+
+    STARTS = "jobs that it starts itself"
+    READS = "a job that it can read, as often as it likes"
+    STREAM = "one stream, read once"
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """A job that the user names, to be read and left alone."""
+
+    job_id: str = ""
+    stream: str = ""
+    """Its stream's URL where the user gave that; "" where the profile's path tells."""
+
 
 CUT_SHORT = "cut short"
 """Begins the reason of a bundle whose scenario was ended by the run, not by the target."""
@@ -72,11 +92,18 @@ class Shared:
     """Held by a scenario while it moves so much that others' timing would suffer beside it."""
     calm: bool = False
     """Only patient scenarios are left."""
+    given: Given | None = None
+    """The job that the user named, where none may be started."""
+    gatekeeper: asyncio.Task[None] | None = None
+    """Answers what the natural job asks for, so that it goes on."""
+    gate_answers: list[Recording] = field(default_factory=list)
     waiting: dict[str, tuple[str, float]] = field(default_factory=dict)
     """Scenario -> what it waits for, until when: the progress line."""
 
     def has(self, part: str) -> bool:
         """Whether an optional part may be used: not declared absent, and found."""
+        if part == "cancel" and not self.profile.api.cancel:
+            return False
         return getattr(self.profile.capabilities, part) is not False and not self.found.get(
             part, ""
         )
@@ -121,7 +148,7 @@ class Lab:
 
     def start_headers(self, client_id: str | None, key: str | None = None) -> list[tuple[str, str]]:
         headers = [("Content-Type", "application/json"), ("Accept", "application/json")]
-        if client_id is not None:
+        if client_id is not None and self.profile.api.client_id_header:
             headers.append((self.profile.api.client_id_header, client_id))
         if key is not None:
             headers.append(("Idempotency-Key", key))
@@ -184,26 +211,36 @@ class Lab:
         if answer.status is None or not 200 <= answer.status < 300:
             return None
         body = answer.json
-        if not isinstance(body, dict) or not isinstance(body.get("job_id"), str | int):
+        told = first_at(body, self.profile.api.job_id)
+        if not isinstance(told, str | int) or isinstance(told, bool) or told == "":
             return None
-        job_id = str(body["job_id"])
+        if isinstance(answer.info, dict):
+            paths = self.profile.api.job_id
+            at = next(path for path in paths if at_path(body, path) is not None)
+            answer.info.update(made=str(told), at=at)
+        return self.job_at(str(told), answer, body if isinstance(body, dict) else {})
+
+    def job_at(self, job_id: str, started: Recording, told: Mapping[str, Any]) -> Job:
+        """A job's views: where its start says that they are, else where the profile does."""
         api = self.profile.api
 
-        def place(member: str, path: str) -> str:
-            told = body.get(member)
-            if isinstance(told, str) and told:
-                return self.client.resolve(told)
-            return self.client.url(path.replace("{job_id}", quote(job_id, safe="")))
+        def place(member: str, path: str, part: str = "") -> str:
+            if part and getattr(self.profile.capabilities, part) is False:
+                return ""
+            named = told.get(member)
+            if isinstance(named, str) and named:
+                return self.client.resolve(named)
+            return self.client.url(path.replace("{job_id}", quote(job_id, safe=""))) if path else ""
 
         return Job(
             job_id=job_id,
             stream=place("stream_url", api.stream),
-            snapshot=place("snapshot_url", api.snapshot),
-            events=place("events_url", api.events),
-            cancel=place("cancel_url", api.cancel),
-            client_id=str(answer.info.get("client") or ""),
-            started=answer,
-            shape=answer.info.get("shape"),
+            snapshot=place("snapshot_url", api.snapshot, "snapshot"),
+            events=place("events_url", api.events, "polling"),
+            cancel=place("cancel_url", api.cancel, "cancel"),
+            client_id=str(started.info.get("client") or ""),
+            started=started,
+            shape=started.info.get("shape"),
         )
 
     def natural(self) -> tuple[Job, LiveExchange]:
@@ -215,7 +252,9 @@ class Lab:
     def adopt(self, live: LiveExchange, start: Recording) -> None:
         """Take an exchange that outlived its scenario, and the start of its job, into this one."""
         self._exchanges.append(live)
-        self._plain.append(start)
+        if start.answered:
+            self._plain.append(start)
+        self._plain += self.shared.gate_answers
 
     async def cancel(self, job: Job, label: str) -> Recording:
         return await self.ask("POST", job.cancel, label=label, info={"job": job.job_id})
@@ -255,6 +294,7 @@ class Lab:
         sent = [pair for n, pair in enumerate(sent) if n > 1 or pair[0].lower() not in names]
         if cursor is not None:
             sent.append(("Last-Event-ID", cursor))
+        sent += self._of_session(job)
         url = job.stream + (("&" if "?" in job.stream else "?") + query if query else "")
         live = self.client.open(
             url,
@@ -273,7 +313,20 @@ class Lab:
         """Open a stream and read it to its end, for at most `bound_s`."""
         return await self.stream(job, label, cursor=cursor, bound_s=bound_s, **how).finish()
 
+    def _of_session(self, job: Job) -> list[tuple[str, str]]:
+        """The header by which a balancer finds the job's instance, where there is one."""
+        name = self.profile.api.session_header
+        return [(name, job.job_id)] if name else []
+
+    def _absent(self, label: str, url: str, part: str = "") -> Recording | None:
+        """What stands for the answer of a view that this target does not have: nothing is asked."""
+        if url.partition("?")[0] and (not part or self.shared.has(part)):
+            return None
+        return Recording(label, Request("GET", url), self.now(), ended_at=self.now(), end=End.LEFT)
+
     async def snapshot(self, job: Job, label: str, **how: Any) -> Recording:
+        if absent := self._absent(label, job.snapshot, "snapshot"):
+            return absent
         headers = [("Accept", "application/json"), *how.pop("headers", ())]
         return await self.ask(
             "GET", job.snapshot, label=label, headers=headers, info={"job": job.job_id}, **how
@@ -290,6 +343,8 @@ class Lab:
         bound_s: float = ANSWER_S,
     ) -> Recording:
         """One page of the log."""
+        if absent := self._absent(label, job.events, "polling"):
+            return absent
         asked = {"after": after, "limit": limit, "wait": wait}
         query = "&".join(f"{k}={quote(str(v), safe='')}" for k, v in asked.items() if v is not None)
         return await self.ask(
@@ -312,6 +367,8 @@ class Lab:
         bound_s: float = ANSWER_S,
         info: Mapping[str, Any] | None = None,
     ) -> Recording:
+        if absent := self._absent(label, path):
+            return absent
         live = self._note(
             self.client.open(
                 path,
@@ -342,6 +399,8 @@ class Lab:
         self, method: str, url: str, *, label: str, headers: tuple[tuple[str, str], ...] = ()
     ) -> Recording:
         """An exchange below HTTP's manners: what follows the head is kept as `surplus`."""
+        if absent := self._absent(label, url):
+            return absent
         recording = await raw.exchange(self.client, method, url, label=label, headers=headers)
         self._plain.append(recording)
         return recording
@@ -388,8 +447,13 @@ class Lab:
         return lambda live: self._tally(live).events >= count
 
     def ended(self, live: LiveExchange) -> bool:
-        """Condition: a terminal event has arrived."""
-        return self._tally(live).ended
+        """Condition: a terminal event has arrived.
+
+        Where nobody declares the names of events, a clean end after one says the same.
+        """
+        tally = self._tally(live)
+        clean = live.end in (End.COMPLETE, End.CLOSED)
+        return tally.ended or (not self.profile.events.names and clean and tally.events > 0)
 
     def _tally(self, live: LiveExchange) -> Tally:
         """What a stream has shown so far; each block is looked at once."""
@@ -428,6 +492,7 @@ class Scenario:
     run: Callable[[Lab], Awaitable[None]]
     about: str
     """What it does, for the progress line."""
+    makes_do_with: Means = Means.STARTS
     patient: bool = False
     """It mostly waits for seconds, so that judging beside it does not disturb its timing."""
 

@@ -13,6 +13,7 @@ import platform
 import signal
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
@@ -25,7 +26,8 @@ from .catalogue import catalogue, implemented
 from .check import RUN_FIXTURE, Check, Run, judge
 from .collect import Evidence, Target, Unreachable, collect
 from .lab import Scenario
-from .options import UsageError, add_options, target_from
+from .options import UsageError, add_options, hide_query, target_from
+from .profile import Profile
 from .report import terminal_summary, write_report
 from .results import (
     SEVERITY,
@@ -65,6 +67,7 @@ def pytest_configure(config: pytest.Config) -> None:
     # What a misbehaving target leaves half open is evidence, and no fault of a judgement.
     for warning in ("ResourceWarning", "pytest.PytestUnraisableExceptionWarning"):
         config.addinivalue_line("filterwarnings", f"ignore::{warning}")
+    hide_query(config)
     config.pluginmanager.register(Session(config), "streamgauge-session")
 
 
@@ -99,7 +102,7 @@ class Session:
         try:
             target = target_from(self.config)
             trace = self.config.getoption("--from-trace")
-            evidence = evidence_from(Path(trace)) if trace else Evidence()
+            evidence = evidence_from(Path(trace), target.profile) if trace else Evidence()
         except (UsageError, TraceError) as error:
             raise pytest.exit.Exception(str(error), returncode=USAGE_EXIT) from error
         strict = bool(self.config.getini("strict"))
@@ -293,12 +296,19 @@ def trace_meta(run: Run) -> dict[str, Any]:
         "loop_lag_s": evidence.loop_lag_s,
         "loop_lag_max_s": evidence.loop_lag_max_s,
         "wall_at_zero": evidence.wall_at_zero,
+        "left_out": evidence.left_out,
+        "by_profile": evidence.by_profile,
     }
 
 
-def evidence_from(path: Path) -> Evidence:
-    """The evidence of an earlier run, from its trace."""
+def evidence_from(path: Path, profile: Profile) -> Evidence:
+    """The evidence of an earlier run, from its trace, read as the profile says."""
     meta, bundles = load(path)
+    if members := profile.members:
+        bundles = [
+            replace(b, recordings=tuple(replace(r, members=members) for r in b.recordings))
+            for b in bundles
+        ]
     return Evidence(
         bundles={bundle.scenario: bundle for bundle in bundles},
         shaped=bool(meta["shaped"]),
@@ -309,6 +319,8 @@ def evidence_from(path: Path) -> Evidence:
         loop_lag_s=float(meta["loop_lag_s"]),
         loop_lag_max_s=float(meta["loop_lag_max_s"]),
         wall_at_zero=float(meta["wall_at_zero"]),
+        left_out=str(meta.get("left_out", "")),
+        by_profile=bool(meta.get("by_profile")),
     )
 
 

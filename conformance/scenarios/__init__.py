@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from streamgauge.lab import Scenario
+from streamgauge.lab import Means, Scenario
 
 from .crowd import crowd
 from .endings import endings
@@ -24,19 +24,19 @@ from .texts import texts
 from .waiting import opening, waiting
 
 SCENARIOS: Final = (
-    Scenario("probe", probe, "a first answer of the target"),
+    Scenario("probe", probe, "a first answer of the target", Means.STREAM),
     Scenario("starts", starts, "answers to starts, and their URLs at once"),
     Scenario("waiting", waiting, "jobs that wait for their subscriber", patient=True),
     Scenario("plain", plain, "a job of the target's own, from its start to its end", patient=True),
-    Scenario("quiet", quiet, "a quiet stretch to end", patient=True),
+    Scenario("quiet", quiet, "a quiet stretch to end", Means.STREAM, patient=True),
     Scenario("gaps", gaps, "events a second apart"),
-    Scenario("log", log, "a finished log, read from every cursor"),
-    Scenario("live", live, "a running job, watched from many sides"),
+    Scenario("log", log, "a finished log, read from every cursor", Means.READS),
+    Scenario("live", live, "a running job, watched from many sides", Means.STREAM),
     Scenario("opening", opening, "an event in the instant after a stream opens"),
     Scenario("endings", endings, "every way in which a job can end"),
     Scenario("texts", texts, "texts that break careless encoders"),
-    Scenario("inputs", inputs, "odd and wrong requests"),
-    Scenario("race", race, "joins that race a burst"),
+    Scenario("inputs", inputs, "odd and wrong requests", Means.READS),
+    Scenario("race", race, "joins that race a burst", Means.READS),
     Scenario("history", history, "a long history, replayed"),
     Scenario("quota", quota, "clients at their quota"),
     Scenario("crowd", crowd, "a hundred jobs at once"),
