@@ -15,7 +15,7 @@ from typing import Any
 
 from .catalogue import Requirement, catalogue
 from .collect import Evidence
-from .lab import CUT_SHORT
+from .limits import CUT_SHORT, LEFT_OUT, NOT_BEGUN
 from .profile import Profile
 from .recording import Bundle, Recording
 from .reproduce import curl
@@ -91,6 +91,8 @@ class Run:
         seen = self.evidence.found.get(part, "")
         if declared is False:
             raise Inapplicable(f"the profile {self.profile.name!r} says {part} = false")
+        if seen.startswith(LEFT_OUT):
+            raise NotRun(f"whether the target has {part.replace('_', ' ')} was {seen}")
         if seen and declared is True and not self.proven:
             raise Unable(
                 f"no job has streamed an event, so {part} could not be looked for ({seen})"
@@ -181,6 +183,8 @@ def judge(definition: Check, run: Run) -> CheckResult:
             verdict, message = Verdict.COULD_NOT_TEST, f"{excuse}; until then: {message}"
     except Unable as reason:
         verdict, message = Verdict.COULD_NOT_TEST, str(reason)
+        if left_out := _not_begun(definition, run):
+            verdict, message = Verdict.NOT_RUN, left_out
         if run.evidence.stopped and not run.proven:
             message = run.evidence.stopped
     except Inapplicable as reason:
@@ -218,6 +222,12 @@ def _fault(definition: Check, run: Run, broken: Broken) -> Verdict:
     part = definition.part
     promised = broken.promised or (part and getattr(run.profile.capabilities, part) is True)
     return Verdict.FAIL if definition.requirement.is_must or promised else Verdict.WARN
+
+
+def _not_begun(definition: Check, run: Run) -> str:
+    """The limit of the user's that left out a scenario which the check looks at, "" for none."""
+    bundles = (run.evidence.bundles.get(name) for name in definition.scenarios)
+    return next((b.unable for b in bundles if b and b.unable.startswith(NOT_BEGUN)), "")
 
 
 def _excuse(definition: Check, run: Run) -> str:

@@ -41,6 +41,10 @@ class Client:
         self.base_url = base_url.rstrip("/")
         self.clock = clock
         self.extra_headers = tuple(headers)
+        self.doubts = 0
+        """How many exchanges have ended as if the target were gone."""
+        self.asked_at = 0.0
+        """When the last exchange began."""
         context = ssl.create_default_context()
         limits = httpx.Limits(max_connections=None, max_keepalive_connections=0)
         timeout = httpx.Timeout(None, connect=CONNECT_S)
@@ -127,9 +131,21 @@ class Client:
             headers=[(name.encode("ascii"), value.encode("latin-1")) for name, value in sent],
             content=body,
         )
+        self.asked_at = self.clock.now()
         return LiveExchange(
-            self._http, self.clock, built, request, label, bound_s, dict(info or {}), bulk
+            self._http,
+            self.clock,
+            built,
+            request,
+            label,
+            bound_s,
+            dict(info or {}),
+            bulk,
+            self._ended,
         )
+
+    def _ended(self, end: End) -> None:
+        self.doubts += end in (End.REFUSED, End.RESET, End.CUT)
 
     def _shown(self, name: str, value: str) -> tuple[str, str]:
         secret = name.lower() in _ALWAYS_SECRET or (name, value) in self.extra_headers
@@ -149,6 +165,7 @@ class LiveExchange:
         bound_s: float,
         info: dict[str, Any],
         bulk: bool,
+        ended: Callable[[End], None],
     ) -> None:
         self.label = label
         self.request = request
@@ -166,6 +183,7 @@ class LiveExchange:
         self._parser: Parser | None = None
         self._size = 0
         self._bulk = bulk
+        self._tell_end = ended
         self._final: Recording | None = None
         self._clock = clock
         self._news = asyncio.Event()
@@ -252,6 +270,8 @@ class LiveExchange:
             self.end, self.error = classify(error)
         finally:
             self.ended_at = self._clock.now()
+            if self.end is not None:
+                self._tell_end(self.end)
             self._news.set()
 
     @contextlib.asynccontextmanager
