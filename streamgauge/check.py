@@ -184,7 +184,7 @@ def judge(definition: Check, run: Run) -> CheckResult:
     except Unable as reason:
         verdict, message = Verdict.COULD_NOT_TEST, str(reason)
         if left_out := _not_begun(definition, run):
-            verdict, message = Verdict.NOT_RUN, left_out
+            verdict, message = Verdict.NOT_RUN, left_out[0]
         if run.evidence.stopped and not run.proven:
             message = run.evidence.stopped
     except Inapplicable as reason:
@@ -193,6 +193,11 @@ def judge(definition: Check, run: Run) -> CheckResult:
         verdict, message = Verdict.NOT_RUN, str(reason)
     except Exception:
         verdict, message = Verdict.ERROR, traceback.format_exc(limit=-4)
+    if verdict in (Verdict.PASS, Verdict.NOT_APPLICABLE) and (
+        len(left_out := _not_begun(definition, run)) == len(definition.scenarios[1:]) > 0
+    ):
+        # What the probe happened to show is not what the check was made to look at.
+        verdict, message = Verdict.NOT_RUN, left_out[0]
     if verdict in (Verdict.PASS, Verdict.NOT_APPLICABLE) and not run.proven:
         verdict = Verdict.COULD_NOT_TEST
         message = run.evidence.stopped or (
@@ -224,10 +229,10 @@ def _fault(definition: Check, run: Run, broken: Broken) -> Verdict:
     return Verdict.FAIL if definition.requirement.is_must or promised else Verdict.WARN
 
 
-def _not_begun(definition: Check, run: Run) -> str:
-    """The limit of the user's that left out a scenario which the check looks at, "" for none."""
+def _not_begun(definition: Check, run: Run) -> list[str]:
+    """Why those of its scenarios were not begun that a limit of the user's left out."""
     bundles = (run.evidence.bundles.get(name) for name in definition.scenarios)
-    return next((b.unable for b in bundles if b and b.unable.startswith(NOT_BEGUN)), "")
+    return [b.unable for b in bundles if b is not None and b.unable.startswith(NOT_BEGUN)]
 
 
 def _excuse(definition: Check, run: Run) -> str:

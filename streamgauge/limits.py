@@ -68,7 +68,8 @@ class Limits:
     def __init__(self, jobs: Jobs, budget_s: float) -> None:
         self._jobs = jobs
         self._budget_s = budget_s
-        self._promised = 0
+        self._left: int | None = None
+        """Starts that are promised to nobody, counted when the first scenario asks."""
 
     @property
     def any(self) -> bool:
@@ -87,13 +88,13 @@ class Limits:
                 f"{NOT_BEGUN}: it takes about {lasts_s:.0f} s, and --budget {self._budget_s:g} "
                 f"leaves {left_s:.0f} s"
             )
-        left = self._jobs.left - self._promised
+        left = self._jobs.left if self._left is None else self._left
         if self._jobs.limited and jobs > left:
             return (
-                f"{NOT_BEGUN}: it starts up to {jobs} jobs, and --max-jobs {self._jobs.most} "
-                f"leaves {max(left, 0)}"
+                f"{NOT_BEGUN}: it starts up to {jobs} job{'s' if jobs != 1 else ''}, and "
+                f"--max-jobs {self._jobs.most} leaves {max(left, 0)}"
             )
-        self._promised += jobs
+        self._left = left - jobs
         return ""
 
 

@@ -27,6 +27,7 @@ from .check import RUN_FIXTURE, Check, Run, judge
 from .collect import Evidence, Target, Unreachable, collect
 from .known import mark, notes
 from .lab import Scenario
+from .limits import LEFT_OUT, NOT_BEGUN
 from .options import UsageError, add_options, known_from, target_from
 from .report import terminal_summary, write_report
 from .results import (
@@ -385,8 +386,19 @@ def _scenarios_of(item: pytest.Item) -> tuple[str, ...]:
 
 def _notes(run: Run) -> tuple[str, ...]:
     notes = [
-        f"no {part.replace('_', ' ')}: {seen}" for part, seen in run.evidence.found.items() if seen
+        f"{part.replace('_', ' ')} was {seen}"
+        if seen.startswith(LEFT_OUT)
+        else f"no {part.replace('_', ' ')}: {seen}"
+        for part, seen in run.evidence.found.items()
+        if seen
     ]
+    not_begun = [
+        bundle.scenario
+        for bundle in run.evidence.bundles.values()
+        if bundle.unable.startswith(NOT_BEGUN)
+    ]
+    if not_begun:
+        notes.append(f"left out by a limit: {', '.join(not_begun)}")
     if not run.long:
         notes.append("rules that need minutes of waiting were judged in part: see --long")
     return tuple(notes)
