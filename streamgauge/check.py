@@ -22,6 +22,7 @@ from .reproduce import curl
 from .results import CheckResult, Exhibit, Verdict
 from .results import Evidence as Counted
 from .sse import Block
+from .untimed import Untimed
 from .verdict import Broken, Found, Inapplicable, NotRun, Unable
 
 RUN_FIXTURE = "streamgauge_run"
@@ -52,6 +53,8 @@ class Run:
             Unable: the scenario did not take place.
         """
         bundle = self.evidence.bundles.get(name)
+        if bundle is None and self.evidence.saved_as:
+            raise NotRun(f"{self.evidence.saved_as} has no scenario {name!r}: it takes the target")
         if bundle is None:
             raise Unable(self.evidence.stopped or f"the scenario {name!r} did not take place")
         if bundle.broken:
@@ -62,6 +65,8 @@ class Run:
         """One recording of a scenario that a judgement cannot do without."""
         bundle = self.bundle(scenario)
         recording = bundle.get(label)
+        if recording is None and self.evidence.saved_as:
+            raise NotRun(f"{self.evidence.saved_as} has no exchange {label!r} ({scenario})")
         if recording is None:
             raise Unable(bundle.unable or f"nothing was recorded as {label!r} ({scenario})")
         return recording
@@ -111,7 +116,7 @@ class Run:
         if self._proven is None:
             self._proven = any(
                 recording.is_stream
-                and bundle.start_of(recording) is not None
+                and (bundle.start_of(recording) is not None or self.evidence.saved_as)
                 and any(self.is_log(block) for block in recording.blocks)
                 for bundle in list(self.evidence.bundles.values())
                 for recording in bundle.recordings
@@ -185,6 +190,11 @@ def judge(definition: Check, run: Run) -> CheckResult:
         verdict, message = Verdict.COULD_NOT_TEST, str(reason)
         if left_out := _not_begun(definition, run):
             verdict, message = Verdict.NOT_RUN, left_out[0]
+        if run.evidence.saved_as and not isinstance(reason, Untimed):
+            verdict, message = (
+                Verdict.NOT_RUN,
+                f"{run.evidence.saved_as} does not show it: {reason}",
+            )
         if run.evidence.stopped and not run.proven:
             message = run.evidence.stopped
     except Inapplicable as reason:
@@ -215,7 +225,8 @@ def judge(definition: Check, run: Run) -> CheckResult:
 
 
 def _run_function(definition: Check, run: Run) -> Found:
-    if "J" in definition.requirement.needs and run.profile.capabilities.shape is True:
+    saved = run.evidence.saved_as
+    if not saved and "J" in definition.requirement.needs and run.profile.capabilities.shape is True:
         run.require_part("shape")
     if definition.part:
         run.require_part(definition.part)
@@ -258,7 +269,7 @@ def _reproduce(
         recording = next(
             (b.recordings[-1] for b in bundles if b is not None and b.recordings), None
         )
-    if recording is None:
+    if recording is None or not recording.request.url:
         return ""
     start = next(
         (s for b in bundles if b is not None and (s := b.start_of(recording)) is not None), None

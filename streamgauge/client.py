@@ -148,7 +148,7 @@ class Client:
         self.doubts += end in (End.REFUSED, End.RESET, End.CUT)
 
     def _shown(self, name: str, value: str) -> tuple[str, str]:
-        secret = name.lower() in _ALWAYS_SECRET or (name, value) in self.extra_headers
+        secret = is_secret(name) or (name, value) in self.extra_headers
         return name, REDACTED if secret else value
 
 
@@ -305,6 +305,11 @@ class LiveExchange:
             self._news.set()
             if self._size > ANSWER_BYTES_MAX:
                 raise TimeoutError  # read enough: the same as being out of time
+
+
+def is_secret(name: str) -> bool:
+    """Whether a header's value is never shown, whoever gave it."""
+    return name.lower() in _ALWAYS_SECRET
 
 
 def is_loopback(url: str) -> bool:

@@ -73,6 +73,8 @@ class Evidence:
     loop_lag_max_s: float = 0.0
     """The same, the worst."""
     wall_at_zero: float = 0.0
+    saved_as: str = ""
+    """What lone streams were read from, empty for a run: no scenario stands around them."""
 
     def note_lags(self, lags: Sequence[float]) -> None:
         """Sum up how late the instrument's own loop was."""

@@ -41,8 +41,9 @@ from .results import (
 from .results import (
     Evidence as Counted,
 )
+from .saved import evidence_from, trace_meta
 from .selection import UnknownName, chosen, listing, markers, names_of, terms
-from .trace import TraceError, load, save
+from .trace import TraceError, save
 
 USAGE_EXIT = 2
 TRACE_FILE = "traces/run.trace.gz"
@@ -145,7 +146,8 @@ class Session:
         except (UsageError, TraceError) as error:
             raise pytest.exit.Exception(str(error), returncode=USAGE_EXIT) from error
         strict = bool(self.config.getini("strict"))
-        self.run = Run(target.base_url, target.profile, evidence, strict)
+        name = f"file:{trace}" if evidence.saved_as else target.base_url
+        self.run = Run(name, target.profile, evidence, strict)
         if not trace:
             self._collect(target, evidence, session.items)
         return (yield)
@@ -266,7 +268,7 @@ class Session:
                 trace.parent.mkdir(exist_ok=True)
                 save(
                     trace,
-                    trace_meta(self.run),
+                    trace_meta(self.run.target, self.run.profile.name, self.run.evidence),
                     self.run.evidence.bundles.values(),
                 )
         except OSError as error:
@@ -325,39 +327,6 @@ class Progress:
             sys.stderr.flush()
 
 
-def trace_meta(run: Run) -> dict[str, Any]:
-    """What a trace has to know beside its bundles, to be judged again."""
-    evidence = run.evidence
-    return {
-        "target": run.target,
-        "profile": run.profile.name,
-        "shaped": evidence.shaped,
-        "found": evidence.found,
-        "long": evidence.long,
-        "stopped": evidence.stopped,
-        "vanished_at": evidence.vanished_at,
-        "loop_lag_s": evidence.loop_lag_s,
-        "loop_lag_max_s": evidence.loop_lag_max_s,
-        "wall_at_zero": evidence.wall_at_zero,
-    }
-
-
-def evidence_from(path: Path) -> Evidence:
-    """The evidence of an earlier run, from its trace."""
-    meta, bundles = load(path)
-    return Evidence(
-        bundles={bundle.scenario: bundle for bundle in bundles},
-        shaped=bool(meta["shaped"]),
-        found=dict(meta["found"]),
-        long=bool(meta["long"]),
-        stopped=str(meta["stopped"]),
-        vanished_at=meta["vanished_at"],
-        loop_lag_s=float(meta["loop_lag_s"]),
-        loop_lag_max_s=float(meta["loop_lag_max_s"]),
-        wall_at_zero=float(meta["wall_at_zero"]),
-    )
-
-
 def _definition(item: pytest.Item) -> Check | None:
     return getattr(getattr(item, "function", None), "check", None)
 
@@ -399,6 +368,8 @@ def _notes(run: Run) -> tuple[str, ...]:
     ]
     if not_begun:
         notes.append(f"left out by a limit: {', '.join(not_begun)}")
+    if run.evidence.saved_as:
+        return (f"judged from {run.evidence.saved_as}: no scenario was played, no time is known",)
     if not run.long:
         notes.append("rules that need minutes of waiting were judged in part: see --long")
     return tuple(notes)
