@@ -34,7 +34,7 @@ class Answer:
     body: bytes
 
     def header(self, name: str) -> str:
-        return next((v for n, v in self.headers if n.lower() == name), "")
+        return next((v for n, v in self.headers if n.lower() == name.lower()), "")
 
 
 def answers(data: bytes) -> list[Answer]:
