@@ -24,6 +24,7 @@ STARTED_S = 30.0
 """A busy machine takes its time to start a Python process."""
 RUN_MAX_S = 180.0
 ENDED_S = 10.0
+COMMAND_S = 60.0
 T = TypeVar("T")
 
 
@@ -95,6 +96,18 @@ def listening(
             process.kill()
         process.wait(ENDED_S)
         process.stdout.close()
+
+
+def command(*arguments: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
+    """One call of the `streamgauge` command, to its end."""
+    return subprocess.run(
+        [sys.executable, "-m", "streamgauge", *arguments],
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        timeout=COMMAND_S,
+        check=False,
+    )
 
 
 class SuiteProcess:
