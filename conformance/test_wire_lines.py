@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from streamgauge.check import Run, check
 from streamgauge.results import Exhibit
-from streamgauge.verdict import Broken, Found, Inapplicable
+from streamgauge.verdict import Broken, Found, Inapplicable, Unable
 
 from .reading import all_blocks, all_streams
 
@@ -23,6 +23,8 @@ def test_every_byte_decodes_as_utf8(run: Run) -> Found:
     """If a stream carries bytes, then they are UTF-8 to the last one."""
     octets = 0
     for recording in all_streams(run):
+        if recording.info.get("decoded"):
+            raise Unable("the file holds text that a browser has decoded, not the bytes")
         body = recording.body
         try:
             body.decode("utf-8")

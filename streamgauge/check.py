@@ -16,13 +16,14 @@ from typing import Any
 from .applies import why_not
 from .catalogue import Requirement, catalogue
 from .collect import Evidence
-from .lab import CUT_SHORT
+from .limits import CUT_SHORT, LEFT_OUT, NOT_BEGUN
 from .profile import Profile
 from .recording import Bundle, Recording
 from .reproduce import curl
 from .results import CheckResult, Exhibit, Verdict
 from .results import Evidence as Counted
 from .sse import Block
+from .untimed import Untimed
 from .verdict import Broken, Found, Inapplicable, NotRun, Unable
 
 RUN_FIXTURE = "streamgauge_run"
@@ -53,6 +54,8 @@ class Run:
             Unable: the scenario did not take place.
         """
         bundle = self.evidence.bundles.get(name)
+        if bundle is None and self.evidence.saved_as:
+            raise NotRun(f"{self.evidence.saved_as} has no scenario {name!r}: it takes the target")
         if bundle is None:
             raise Unable(self.evidence.stopped or f"the scenario {name!r} did not take place")
         if bundle.broken:
@@ -63,6 +66,8 @@ class Run:
         """One recording of a scenario that a judgement cannot do without."""
         bundle = self.bundle(scenario)
         recording = bundle.get(label)
+        if recording is None and self.evidence.saved_as:
+            raise NotRun(f"{self.evidence.saved_as} has no exchange {label!r} ({scenario})")
         if recording is None:
             raise Unable(bundle.unable or f"nothing was recorded as {label!r} ({scenario})")
         return recording
@@ -80,7 +85,7 @@ class Run:
     def recordings(self) -> list[Recording]:
         """All that the scenarios at hand recorded; what several of them share stands here once."""
         found = {
-            (recording.label, recording.sent_at): recording
+            (recording.label, repr(recording.sent_at)): recording
             for bundle in self.evidence.bundles.values()
             for recording in bundle.recordings
         }
@@ -97,6 +102,8 @@ class Run:
         seen = self.evidence.found.get(part, "")
         if declared is False:
             raise Inapplicable(self.profile.says(f"capabilities.{part}"))
+        if seen.startswith(LEFT_OUT):
+            raise NotRun(f"whether the target has {part.replace('_', ' ')} was {seen}")
         if seen and declared is True and not self.proven:
             raise Unable(
                 f"no job has streamed an event, so {part} could not be looked for ({seen})"
@@ -116,7 +123,11 @@ class Run:
         Where nothing may be started, a stream with an event is all the proof that can be had.
         """
         if self._proven is None:
-            read = not self.profile.api.start or self.evidence.reads_only
+            read = (
+                not self.profile.api.start
+                or self.evidence.reads_only
+                or bool(self.evidence.saved_as)
+            )
             self._proven = any(
                 recording.is_stream
                 and (read or bundle.start_of(recording) is not None)
@@ -191,6 +202,13 @@ def judge(definition: Check, run: Run) -> CheckResult:
             verdict, message = Verdict.COULD_NOT_TEST, f"{excuse}; until then: {message}"
     except Unable as reason:
         verdict, message = Verdict.COULD_NOT_TEST, str(reason)
+        if left_out := _not_begun(definition, run):
+            verdict, message = Verdict.NOT_RUN, left_out[0]
+        if run.evidence.saved_as and not isinstance(reason, Untimed):
+            verdict, message = (
+                Verdict.NOT_RUN,
+                f"{run.evidence.saved_as} does not show it: {reason}",
+            )
         if run.evidence.stopped and not run.proven:
             message = run.evidence.stopped
     except Inapplicable as reason:
@@ -199,6 +217,11 @@ def judge(definition: Check, run: Run) -> CheckResult:
         verdict, message = Verdict.NOT_RUN, str(reason)
     except Exception:
         verdict, message = Verdict.ERROR, traceback.format_exc(limit=-4)
+    if verdict in (Verdict.PASS, Verdict.NOT_APPLICABLE) and (
+        len(left_out := _not_begun(definition, run)) == len(definition.scenarios[1:]) > 0
+    ):
+        # What the probe happened to show is not what the check was made to look at.
+        verdict, message = Verdict.NOT_RUN, left_out[0]
     if verdict in (Verdict.PASS, Verdict.NOT_APPLICABLE) and not run.proven:
         verdict = Verdict.COULD_NOT_TEST
         message = run.evidence.stopped or (f"{_proof_wanted(run)}, so nothing is proven")
@@ -247,7 +270,8 @@ def _run_function(definition: Check, run: Run) -> Found:
     if reason := why_not(definition.requirement.id, run.profile, run.evidence.found):
         raise Inapplicable(reason)
     _left_out(definition, run, all_of_them=True)
-    if "J" in definition.requirement.needs and run.profile.capabilities.shape is True:
+    saved = run.evidence.saved_as
+    if not saved and "J" in definition.requirement.needs and run.profile.capabilities.shape is True:
         run.require_part("shape")
     if definition.part:
         run.require_part(definition.part)
@@ -268,6 +292,12 @@ def _fault(definition: Check, run: Run, broken: Broken) -> Verdict:
     part = definition.part
     promised = broken.promised or (part and getattr(run.profile.capabilities, part) is True)
     return Verdict.FAIL if definition.requirement.is_must or promised else Verdict.WARN
+
+
+def _not_begun(definition: Check, run: Run) -> list[str]:
+    """Why those of its scenarios were not begun that a limit of the user's left out."""
+    bundles = (run.evidence.bundles.get(name) for name in definition.scenarios)
+    return [b.unable for b in bundles if b is not None and b.unable.startswith(NOT_BEGUN)]
 
 
 def _excuse(definition: Check, run: Run) -> str:
@@ -293,7 +323,7 @@ def _reproduce(
         recording = next(
             (b.recordings[-1] for b in bundles if b is not None and b.recordings), None
         )
-    if recording is None:
+    if recording is None or not recording.request.url:
         return ""
     start = next(
         (s for b in bundles if b is not None and (s := b.start_of(recording)) is not None), None

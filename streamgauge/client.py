@@ -65,6 +65,10 @@ class Client:
         self.members = members
         self.reads_only = reads_only
         self.secrets = Secrets(self.extra_headers, tuple(query))
+        self.doubts = 0
+        """How many exchanges have ended as if the target were gone."""
+        self.asked_at = 0.0
+        """When the last exchange began."""
         context = ssl.create_default_context()
         limits = httpx.Limits(max_connections=None, max_keepalive_connections=0)
         timeout = httpx.Timeout(None, connect=CONNECT_S)
@@ -160,6 +164,7 @@ class Client:
             headers=[(name.encode("ascii"), value.encode("latin-1")) for name, value in sent],
             content=body,
         )
+        self.asked_at = self.clock.now()
         return LiveExchange(
             self._http,
             self.clock,
@@ -171,7 +176,11 @@ class Client:
             bulk,
             self.members,
             self.secrets,
+            self._ended,
         )
+
+    def _ended(self, end: End) -> None:
+        self.doubts += end in (End.REFUSED, End.RESET, End.CUT)
 
     def require_harmless(self, method: str) -> None:
         """Stop a request that could change the target, where the run may only read.
@@ -183,7 +192,7 @@ class Client:
             raise ReadsOnly(self.reads_only)
 
     def _shown(self, name: str, value: str) -> tuple[str, str]:
-        secret = name.lower() in _ALWAYS_SECRET or (name, value) in self.extra_headers
+        secret = is_secret(name) or (name, value) in self.extra_headers
         return name, REDACTED if secret else value
 
 
@@ -202,6 +211,7 @@ class LiveExchange:
         bulk: bool,
         members: Members,
         secrets: Secrets,
+        ended: Callable[[End], None],
     ) -> None:
         self.label = label
         self.request = request
@@ -221,6 +231,7 @@ class LiveExchange:
         self._bulk = bulk
         self._members = members
         self._secrets = secrets
+        self._tell_end = ended
         self._final: Recording | None = None
         self._clock = clock
         self._news = asyncio.Event()
@@ -308,6 +319,8 @@ class LiveExchange:
             self.end, self.error = classify(error)
         finally:
             self.ended_at = self._clock.now()
+            if self.end is not None:
+                self._tell_end(self.end)
             self._news.set()
 
     @contextlib.asynccontextmanager
@@ -348,6 +361,11 @@ class LiveExchange:
             before = (b.event.last_event_id for b in reversed(self.blocks) if b.event is not None)
             blocks = self._members.translated(blocks, next(before, ""))
         self.blocks.extend(blocks)
+
+
+def is_secret(name: str) -> bool:
+    """Whether a header's value is never shown, whoever gave it."""
+    return name.lower() in _ALWAYS_SECRET
 
 
 def is_loopback(url: str) -> bool:

@@ -9,14 +9,17 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from .client import Client
 from .clock import RunClock
-from .lab import CUT_SHORT, Given, Lab, Means, Scenario, Shared
-from .profile import Profile
+from .lab import Given, Lab, Means, Scenario, Shared
+from .limits import CUT_SHORT, LEFT_OUT, Jobs, Limits, until_ready
+from .presence import until_gone
+from .profile import Capabilities, Profile
 from .recording import Bundle, End
 from .timing import percentile
 from .verdict import Unable
@@ -51,6 +54,12 @@ class Target:
     read_only: bool = False
     """Nothing is started or changed: the job of `given` is read, and nothing else is done."""
     given: Given | None = None
+    max_jobs: int = 0
+    """At most so many jobs are started; 0: no limit."""
+    budget_s: float = 0.0
+    """Collecting takes at most so long; 0: no limit but the run's own."""
+    wait_ready_s: float = 0.0
+    """The target has so long to answer at all before the run begins."""
 
     @property
     def reads_only(self) -> str:
@@ -81,6 +90,8 @@ class Evidence:
     """Why scenarios that start jobs, or read a job again, were not played."""
     by_profile: bool = False
     """It is the profile that says so, not the user's call."""
+    saved_as: str = ""
+    """What lone streams were read from, empty for a run: no scenario stands around them."""
 
     @property
     def reads_only(self) -> bool:
@@ -99,6 +110,7 @@ async def collect(
     evidence: Evidence,
     progress: Callable[[Mapping[str, tuple[str, float]], float], None],
     played: Callable[[], None],
+    serves: Mapping[str, int] | None = None,
 ) -> None:
     """Fill `evidence`; what was recorded so far is in it also when this is cancelled.
 
@@ -109,10 +121,13 @@ async def collect(
         progress: told once a second what is being waited for.
         played: called in a thread of its own each time a scenario is over and only patient ones
             are left, never twice at once: judging early fills the time in which these wait.
+        serves: how many checks look at each scenario; where not all may be played, those that
+            serve most come first.
 
     Raises:
         Unreachable: before anything could be tested.
     """
+    await _wait_until_ready(target)
     clock = RunClock()
     evidence.wall_at_zero = clock.wall
     evidence.long = target.long
@@ -127,22 +142,28 @@ async def collect(
         )
         for url in (target.base_url, *target.instances)
     )
+    most_s = LONG_RUN_S if target.long else DEFAULT_RUN_S
     shared = Shared(
         client=client,
         profile=target.profile,
         long=target.long,
-        deadline=LONG_RUN_S if target.long else DEFAULT_RUN_S,
+        deadline=min(most_s, target.budget_s or most_s),
         instances=tuple(others),
         given=target.given,
+        jobs=Jobs(target.max_jobs),
     )
     scenarios = _playable(target, scenarios, evidence)
+    limits = Limits(shared.jobs, target.budget_s)
+    order = serves or {}
+    ordered = sorted(scenarios, key=lambda s: -order.get(s.name, 0)) if limits.any else scenarios
     lags: list[float] = []
     watchers = [
         asyncio.create_task(_watch_loop(shared, lags)),
         asyncio.create_task(_report_progress(shared, progress)),
     ]
     try:
-        await _play(shared, scenarios, evidence, lags, played)
+        playing = asyncio.create_task(_play(shared, ordered, evidence, lags, played, limits))
+        await _while_there(shared, playing, evidence)
         if evidence.bundles.get(PROBE_NAME) and not evidence.stopped:
             await _check_still_there(client, evidence)
     finally:
@@ -173,12 +194,44 @@ def _playable(
     return scenarios
 
 
+async def _wait_until_ready(target: Target) -> None:
+    """Let the target come up before the run's clock starts."""
+    if not target.wait_ready_s:
+        return
+    client = Client(target.base_url, RunClock(), target.headers)
+    try:
+        seen = await until_ready(client, target.wait_ready_s)
+    finally:
+        await client.aclose()
+    if seen:
+        raise Unreachable(seen)
+
+
+async def _while_there(shared: Shared, playing: asyncio.Task[None], evidence: Evidence) -> None:
+    """Let the scenarios play to their end, or until the target has gone away."""
+    watching = asyncio.create_task(until_gone(shared.client))
+    try:
+        await asyncio.wait((playing, watching), return_when=asyncio.FIRST_COMPLETED)
+        if not playing.done():
+            shared.gone = f"the target has gone away ({watching.result()})"
+            playing.cancel()
+            await asyncio.gather(playing, return_exceptions=True)
+            _note_vanished(evidence, watching.result())
+        else:
+            await playing
+    finally:
+        for task in (playing, watching):
+            task.cancel()
+        await asyncio.gather(playing, watching, return_exceptions=True)
+
+
 async def _play(
     shared: Shared,
     scenarios: Sequence[Scenario],
     evidence: Evidence,
     lags: list[float],
     played: Callable[[], None],
+    limits: Limits,
 ) -> None:
     """The probe first, because it finds out what the target can do; then all others together."""
     one_at_a_time = asyncio.Lock()
@@ -197,11 +250,17 @@ async def _play(
     for scenario in scenarios:
         if scenario.name == PROBE_NAME:
             await _one(scenario, shared, evidence)
+            _name_what_was_not_looked_for(shared, evidence.bundles[PROBE_NAME])
     evidence.shaped, evidence.found = shared.shaped, shared.found
     tasks: list[asyncio.Task[None]] = []
     try:
         for scenario in scenarios:
-            if scenario.name != PROBE_NAME:
+            if scenario.name == PROBE_NAME:
+                continue
+            if why := _refused(scenario, shared, limits):
+                hurried.discard(scenario.name)
+                evidence.bundles[scenario.name] = Bundle(scenario.name, unable=why)
+            else:
                 tasks.append(asyncio.create_task(play(scenario)))
                 await asyncio.sleep(STAGGER_S)
         await asyncio.gather(*tasks)
@@ -209,6 +268,22 @@ async def _play(
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _refused(scenario: Scenario, shared: Shared, limits: Limits) -> str:
+    """Why a limit of the user's keeps a scenario from being begun."""
+    now = shared.client.clock.now()
+    if not shared.shaped:
+        return limits.refuse(scenario.natural_jobs, 0.0, shared.deadline - now)
+    lasts_s = scenario.lasts(shared.profile, shared.long)
+    return limits.refuse(scenario.jobs, lasts_s, shared.deadline - now)
+
+
+def _name_what_was_not_looked_for(shared: Shared, probe: Bundle) -> None:
+    """A probe that was cut short must not leave parts that seem to be there."""
+    if probe.unable.startswith(CUT_SHORT):
+        for part in dataclasses.fields(Capabilities):
+            shared.found.setdefault(part.name, f"{LEFT_OUT} ({probe.unable})")
 
 
 async def _one(scenario: Scenario, shared: Shared, evidence: Evidence) -> None:
@@ -223,7 +298,7 @@ async def _one(scenario: Scenario, shared: Shared, evidence: Evidence) -> None:
     except TimeoutError:
         unable = f"{CUT_SHORT}: the run's time was up after {lab.now():.0f} s"
     except asyncio.CancelledError:
-        unable = f"{CUT_SHORT}: the run was interrupted"
+        unable = f"{CUT_SHORT}: {shared.gone or 'the run was interrupted'}"
         raise
     except Unreachable:
         unable = "the target is unreachable"
@@ -252,6 +327,10 @@ async def _check_still_there(client: Client, evidence: Evidence) -> None:
         if answer.answered:
             return
         await asyncio.sleep(0.5)
+    _note_vanished(evidence, answer.error or "no answer")
+
+
+def _note_vanished(evidence: Evidence, said: str) -> None:
     last = max(
         (
             recording.head_at
@@ -262,9 +341,7 @@ async def _check_still_there(client: Client, evidence: Evidence) -> None:
         default=0.0,
     )
     evidence.vanished_at = last
-    evidence.stopped = (
-        f"the target stopped answering {last:.1f} s into the run ({answer.error or 'no answer'})"
-    )
+    evidence.stopped = f"the target stopped answering {last:.1f} s into the run ({said})"
 
 
 async def _watch_loop(shared: Shared, lags: list[float]) -> None:

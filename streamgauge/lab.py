@@ -17,6 +17,7 @@ from urllib.parse import quote
 
 from . import raw
 from .client import ANSWER_S, Client, LiveExchange
+from .limits import Jobs
 from .members import at_path, first_at
 from .profile import Profile
 from .recording import Bundle, End, Recording, Request
@@ -41,10 +42,6 @@ class Given:
     job_id: str = ""
     stream: str = ""
     """Its stream's URL where the user gave that; "" where the profile's path tells."""
-
-
-CUT_SHORT = "cut short"
-"""Begins the reason of a bundle whose scenario was ended by the run, not by the target."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +94,12 @@ class Shared:
     gatekeeper: asyncio.Task[None] | None = None
     """Answers what the natural job asks for, so that it goes on."""
     gate_answers: list[Recording] = field(default_factory=list)
+    jobs: Jobs = field(default_factory=Jobs)
+    """The starts that are left."""
+    silent: str = ""
+    """Why nothing more is expected of the target's own jobs: the first showed no event."""
+    gone: str = ""
+    """What was seen when the target had gone away."""
     waiting: dict[str, tuple[str, float]] = field(default_factory=dict)
     """Scenario -> what it waits for, until when: the progress line."""
 
@@ -199,6 +202,8 @@ class Lab:
         Raises:
             Unable: the target refused, or its answer names no job.
         """
+        if self.shared.silent and shape is None:
+            raise Unable(self.shared.silent)
         own = client_id or self.new_client()
         answer = await self.post_start(label, shape, client_id=own, key=key, wait=wait)
         job = self.job_of(answer)
@@ -247,6 +252,8 @@ class Lab:
         """The target's own job that all scenarios share where jobs cannot be shaped."""
         if self.shared.natural is None or self.shared.natural_reader is None:
             raise Unable("no job could be started")
+        if self.shared.silent:
+            raise Unable(self.shared.silent)
         return self.shared.natural, self.shared.natural_reader
 
     def adopt(self, live: LiveExchange, start: Recording) -> None:
@@ -369,6 +376,9 @@ class Lab:
     ) -> Recording:
         if absent := self._absent(label, path):
             return absent
+        starts = method == "POST" and path == self.profile.api.start
+        if starts:
+            self.shared.jobs.take()
         live = self._note(
             self.client.open(
                 path,
@@ -380,7 +390,10 @@ class Lab:
                 info=info,
             )
         )
-        return await live.finish()
+        answer = await live.finish()
+        if starts:
+            self.shared.jobs.settle(answer)
+        return answer
 
     async def on(self, client: Client, path: str, *, label: str, job: Job) -> Recording:
         """Read a stream to its end on another instance of the deployment."""
@@ -484,6 +497,11 @@ async def together(*parts: Awaitable[object]) -> None:
         raise next((fault for fault in faults if not isinstance(fault, Unable)), faults[0])
 
 
+def _a_while(profile: Profile, long: bool) -> float:
+    """How long a scenario takes that says nothing else of itself."""
+    return 10.0
+
+
 @dataclass(frozen=True, slots=True)
 class Scenario:
     """A named way of using the target. Its name is the fixture by which checks ask for it."""
@@ -495,6 +513,12 @@ class Scenario:
     makes_do_with: Means = Means.STARTS
     patient: bool = False
     """It mostly waits for seconds, so that judging beside it does not disturb its timing."""
+    jobs: int = 12
+    """How many jobs it starts at most (with the default quota), where they can be shaped."""
+    natural_jobs: int = 0
+    """The same where they cannot."""
+    lasts: Callable[[Profile, bool], float] = _a_while
+    """How long it takes in seconds, by the profile and whether the run is a long one."""
 
 
 def outcome(recording: Recording) -> str:

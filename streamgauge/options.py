@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,12 +13,15 @@ import pytest
 
 from .access import Access, AccessError, access
 from .collect import Target
+from .known import KnownError, load_known
 from .lab import Given
 from .profile import Profile, ProfileError, bundled_profiles, load_profile
 from .secrets import split_query
 
 DEFAULT_PROFILE = "resume-optimizer"
 DEFAULT_REPORT_DIR = Path("reports") / "conformance"
+JOBS_MAX = 1_000_000
+SECONDS_MAX = 3600.0
 
 
 BASE_URL = pytest.StashKey[str]()
@@ -84,12 +88,98 @@ def add_options(group: Any) -> None:
         metavar="DIR",
         help=f"where the report goes (default: {DEFAULT_REPORT_DIR})",
     )
+    _add_control(group)
     group.addoption(
         "--from-trace",
         default="",
         metavar="FILE",
         help="judge a saved trace again instead of a target",
     )
+
+
+def _add_control(group: Any) -> None:
+    """What narrows a run down or bounds it."""
+    group.addoption(
+        "--only",
+        action="append",
+        default=[],
+        metavar="NAMES",
+        help="judge only these: ids, sections, levels or tags (commas); repeated: all must fit",
+    )
+    group.addoption(
+        "--skip",
+        action="append",
+        default=[],
+        metavar="NAMES",
+        help="leave these out: ids, sections, levels or tags, with commas (repeatable)",
+    )
+    group.addoption(
+        "--list",
+        action="store_true",
+        dest="list_checks",
+        help="print what would be judged, and ask the target nothing",
+    )
+    group.addoption(
+        "--known-failures",
+        default="",
+        metavar="FILE",
+        help="ids that are known to fail, one a line: they do not make the run nonconformant",
+    )
+    group.addoption(
+        "--max-jobs",
+        default="",
+        metavar="N",
+        help="start at most N jobs; what would need more is not run",
+    )
+    group.addoption(
+        "--budget",
+        default="",
+        metavar="SECONDS",
+        help="collect for at most so long; what would take longer is not run",
+    )
+    group.addoption(
+        "--wait-ready",
+        default="",
+        metavar="SECONDS",
+        help="first wait, for at most so long, until the target answers (default: 0)",
+    )
+
+
+def known_from(config: pytest.Config) -> dict[str, str]:
+    """The list of known failures.
+
+    Raises:
+        UsageError: it cannot be used.
+    """
+    path = config.getoption("--known-failures")
+    try:
+        return load_known(Path(path)) if path else {}
+    except KnownError as error:
+        raise UsageError(f"--known-failures: {error}") from error
+
+
+def _number(config: pytest.Config, option: str, expected: str, least: float, most: float) -> float:
+    """A number that was given, 0 where none was.
+
+    pytest would end a value that is no number with its own exit code; so it comes here as text.
+    """
+    text = config.getoption(option)
+    if not text:
+        return 0.0
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not least <= value <= most:
+        raise UsageError(f"{option}: expected {expected}, got {text!r}")
+    return value
+
+
+def _count(config: pytest.Config, option: str) -> int:
+    value = _number(config, option, "a whole number from 1", 1, JOBS_MAX)
+    if value != int(value):
+        raise UsageError(f"{option}: expected a whole number from 1, got {value:g}")
+    return int(value)
 
 
 def target_from(config: pytest.Config) -> Target:
@@ -115,11 +205,14 @@ def target_from(config: pytest.Config) -> Target:
         base_url=base_url,
         profile=profile,
         headers=(*(header(text) for text in config.getoption("--header")), *said.headers),
-        instances=tuple(_url("--instance", url) for url in config.getoption("--instance")),
+        instances=tuple(usable_url("--instance", url) for url in config.getoption("--instance")),
         long=config.getoption("--long"),
         query=(*said.query, *query, *(given.query if given else ())),
         read_only=read_only,
         given=given.job if given else None,
+        max_jobs=_count(config, "--max-jobs"),
+        budget_s=_number(config, "--budget", "seconds from 1", 1, SECONDS_MAX),
+        wait_ready_s=_number(config, "--wait-ready", "seconds, up to 3600", 0, SECONDS_MAX),
     )
 
 
@@ -153,7 +246,7 @@ def _given(
         return True, None
     if "://" not in job:
         return True, Named(Given(job_id=job))
-    _url("--job", job, query=True)
+    usable_url("--job", job, query=True)
     wanted, got = urlsplit(base_url), urlsplit(job)
     if (wanted.scheme, wanted.netloc) != (got.scheme, got.netloc):
         # Headers and cookies for one host must not reach another by mistake.
@@ -179,20 +272,16 @@ def address(text: str, profile: Profile) -> tuple[str, tuple[tuple[str, str], ..
     Only where the address itself is the stream may it have a query.
     """
     if profile.api.start or profile.api.stream:
-        return _url("--base-url", text), ()
-    return split_query(_url("--base-url", text, query=True))
+        return usable_url("--base-url", text), ()
+    return split_query(usable_url("--base-url", text, query=True))
 
 
-def web_address(option: str, text: str) -> str:
-    """A URL that may be asked, with its query.
+def usable_url(option: str, text: str, *, query: bool = False) -> str:
+    """The address, without a slash at its end; `query`: one with a query, as it stands.
 
     Raises:
-        UsageError: it is none.
+        UsageError: naming the option, what was expected and what was given.
     """
-    return _url(option, text, query=True)
-
-
-def _url(option: str, text: str, *, query: bool = False) -> str:
     try:
         parts = urlsplit(text)
         usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0

@@ -161,6 +161,11 @@ class Recording:
         return self.status == 200 and self.media_type == "text/event-stream"
 
     @property
+    def timed(self) -> bool:
+        """Whether it is known when the bytes arrived."""
+        return not self.info.get("untimed")
+
+    @property
     def answered(self) -> bool:
         return self.status is not None
 

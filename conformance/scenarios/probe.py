@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import json
 import uuid
+from collections.abc import Sequence
 
 from streamgauge.collect import Unreachable
 from streamgauge.gates import keep_gates
 from streamgauge.lab import Job, Lab, outcome, together
+from streamgauge.limits import LEFT_OUT
 from streamgauge.recording import End, Recording
 
 from .given import look_for_reading, the_only_stream
@@ -22,7 +24,8 @@ COUNT_MARGIN = 3
 """A target that emits an event too many or too few has a fault, but does follow scripts."""
 SHAPED_WITHIN_S = 6.0
 LOOK_EVERY_S = 0.25
-FIRST_EVENT_WITHIN_S = 15.0
+FIRST_EVENT_WITHIN_S = 30.0
+"""From the start of the target's own job; what is silent for longer is not waited for again."""
 QUIET_S = 2.5
 HELD_S = 1.0
 VIEW_TRIES = 3
@@ -49,12 +52,24 @@ async def probe(lab: Lab) -> None:
         for part in PARTS:
             shared.found.setdefault(part, "no job could be started")
         return
-    await together(
-        _look_for_keys(lab),
-        _look_for_waiting(lab),
-        _look_for_views(lab, job),
-        look_for_reading(lab),
-    )
+    looks = [_look_for_views(lab, job), look_for_reading(lab)]
+    for jobs, parts, look in (
+        (2, ("idempotency", "cancel"), _look_for_keys),
+        (2 * shared.shaped, ("wait_for_subscriber", "long_poll"), _look_for_waiting),
+    ):
+        if _affordable(lab, jobs, parts):
+            looks.append(look(lab))
+    await together(*looks)
+
+
+def _affordable(lab: Lab, jobs: int, parts: Sequence[str]) -> bool:
+    """Whether so many jobs may be spent on looking for parts: at most a quarter of what is left."""
+    allowance = lab.shared.jobs
+    if not allowance.limited or jobs * 4 <= allowance.left:
+        return True
+    for part in parts:
+        lab.shared.found[part] = f"{LEFT_OUT} (--max-jobs {allowance.most})"
+    return False
 
 
 async def _start_shaped(lab: Lab) -> Job | None:
@@ -120,8 +135,22 @@ async def _natural(lab: Lab, job: Job | None) -> Job | None:
     shared.natural = job
     if shared.natural_reader is not None:
         shared.gatekeeper = asyncio.create_task(keep_gates(shared, job))
-        await shared.natural_reader.until(lab.seen(1), FIRST_EVENT_WITHIN_S)
+        left_s = max(0.0, job.started.ended_at + FIRST_EVENT_WITHIN_S - lab.now())
+        lab.expect("the first event of the target's own job", left_s)
+        seen = await shared.natural_reader.until(lab.seen(1), left_s)
+        if not seen and shared.natural_reader.end is None and await _has_no_events(lab, job):
+            shared.silent = (
+                f"the target's own job has emitted nothing for {FIRST_EVENT_WITHIN_S:.0f} s"
+            )
     return job
+
+
+async def _has_no_events(lab: Lab, job: Job) -> bool:
+    """Whether the other views say so, too: a stream that is held back is a fault to be judged."""
+    views = [await lab.poll(job, "silent poll"), await lab.snapshot(job, "silent snapshot")]
+    bodies = [view.json for view in views if view.status == 200]
+    lists = [body["events"] for body in bodies if isinstance(body, dict) and "events" in body]
+    return bool(lists) and not any(lists)
 
 
 async def _look_for_keys(lab: Lab) -> None:

@@ -61,6 +61,16 @@ HEADLINES: Mapping[RunVerdict, str] = {
 }
 
 
+def headline(run: RunResult) -> str:
+    """The verdict in words; never a bare "conformant" where known failures were left out."""
+    words = HEADLINES[run.verdict]
+    known = any(check.is_known_failure for check in run.checks)
+    return f"{words}, but for known failures" if known and run.verdict in _EXCEPTED else words
+
+
+_EXCEPTED = (RunVerdict.CONFORMANT, RunVerdict.INCOMPLETE)
+
+
 @dataclass(frozen=True, slots=True)
 class Section:
     """The checks of one family, in catalogue order."""
@@ -99,6 +109,13 @@ def counted(verdict: Verdict, number: int) -> str:
 def selected(run: RunResult, verdict: Verdict) -> tuple[CheckResult, ...]:
     """The checks with this verdict."""
     return tuple(check for check in run.checks if check.verdict is verdict)
+
+
+def found_of(check: CheckResult) -> str:
+    """The check's message, preceded by why it does not count where it is a known failure."""
+    if not check.is_known_failure:
+        return check.message
+    return f"Known failure{f' ({check.known})' if check.known else ''}. {check.message}"
 
 
 def sentence(text: str) -> str:
@@ -155,9 +172,20 @@ def results_json(run: RunResult) -> str:
         "verdict": run.verdict.value,
         "reason": _plain(run.reason),
         "notes": [_plain(note) for note in run.notes],
+        "known_failures": _known(run),
         "checks": [_entry(check) for check in run.checks],
     }
     return json.dumps(record, ensure_ascii=False, indent=2, allow_nan=False) + "\n"
+
+
+def _known(run: RunResult) -> dict[str, list[str]]:
+    """The listed checks by what became of them."""
+    listed = [check for check in run.checks if check.known is not None]
+    groups: dict[str, list[str]] = {"failed": [], "passed": [], "other": []}
+    for check in listed:
+        group = "failed" if check.is_known_failure else "passed" if check.is_stale else "other"
+        groups[group].append(check.requirement.id)
+    return groups
 
 
 def _entry(check: CheckResult) -> dict[str, Any]:
@@ -170,6 +198,7 @@ def _entry(check: CheckResult) -> dict[str, Any]:
         "verdict": check.verdict.value,
         "evidence": {"count": check.evidence.count, "what": _plain(check.evidence.what)},
         "message": _plain(check.message),
+        "known_failure": None if check.known is None else _plain(check.known),
         "reproduce": _plain(check.reproduce),
         "duration_s": round(check.duration_s, 3),
     }

@@ -23,12 +23,13 @@ from ..recording import End, Recording
 from ..results import CheckResult, Exhibit, RunResult, Verdict
 from .data import (
     COUNTED,
-    HEADLINES,
     WORDS,
     Section,
     count,
     counted,
     evidence,
+    found_of,
+    headline,
     sections,
     selected,
     sentence,
@@ -84,7 +85,7 @@ class Finding:
 
 def report_html(run: RunResult) -> str:
     """The page, complete."""
-    style, script = _part("style.css"), _part("script.js")
+    style, script = part("style.css"), part("script.js")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii")
     policy = (
         "default-src 'none'; base-uri 'none'; form-action 'none';"
@@ -97,7 +98,7 @@ def report_html(run: RunResult) -> str:
         # Our own files, no input: escaping would break them.
         style=Markup(style),
         script=Markup(script),
-        headline=HEADLINES[run.verdict],
+        headline=headline(run),
         reason=sentence(run.reason),
         counts=count(run.checks),
         total=len(run.checks),
@@ -180,14 +181,15 @@ def _prose(text: str) -> Markup:
 
 
 @cache
-def _part(name: str) -> str:
+def part(name: str) -> str:
+    """A file of the page."""
     return files(__package__).joinpath("page", name).read_text("utf-8")
 
 
 @cache
 def _template() -> Template:
     environment = Environment(
-        loader=DictLoader({name: _part(name) for name in ("index.html.j2", "finding.html.j2")}),
+        loader=DictLoader({name: part(name) for name in ("index.html.j2", "finding.html.j2")}),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
@@ -196,6 +198,7 @@ def _template() -> Template:
     )
     environment.filters["prose"] = _prose
     environment.filters["evidence"] = evidence
+    environment.filters["found"] = found_of
     environment.filters["offset"] = lambda value: f"{value:,}"
     environment.filters["seconds"] = lambda value: f"{value:+.3f}"
     environment.globals.update(WORDS=WORDS, COUNTED=COUNTED, counted=counted, summary=_summary)

@@ -9,7 +9,7 @@ import tempfile
 from pathlib import Path
 
 from ..access import Access, AccessError, access
-from ..options import UsageError, header, web_address
+from ..options import UsageError, header, usable_url
 from ..profile import ProfileError, load_profile
 from .look import LookError, survey
 from .write import profile_text
@@ -41,7 +41,7 @@ def run_probe(options: argparse.Namespace) -> int:
     output: Path | None = options.output
     if output is not None and output.suffix != ".toml":
         raise UsageError(f"-o: expected a file name that ends in .toml, got {str(output)!r}")
-    url = web_address("URL", options.url)
+    url = usable_url("URL", options.url, query=True)
     headers = tuple(header(text) for text in options.header)
     likely, said = None, Access()
     if options.profile:
