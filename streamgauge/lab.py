@@ -11,7 +11,7 @@ import json
 import uuid
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import quote
 
 from . import raw
@@ -39,6 +39,17 @@ class Job:
     client_id: str
     started: Recording
     shape: Shape | None
+
+
+class Exchange(Protocol):
+    """Whatever is recorded while it goes on."""
+
+    @property
+    def label(self) -> str: ...
+
+    def recording(self) -> Recording: ...
+
+    async def leave(self) -> Recording: ...
 
 
 @dataclass(slots=True)
@@ -91,7 +102,7 @@ class Lab:
         self.profile = shared.profile
         self.client = shared.client
         self.facts: dict[str, Any] = {}
-        self._exchanges: list[LiveExchange] = []
+        self._exchanges: list[Exchange] = []
         self._plain: list[Recording] = []
         self._tallies: dict[LiveExchange, Tally] = {}
 
@@ -345,6 +356,10 @@ class Lab:
         recording = await raw.exchange(self.client, method, url, label=label, headers=headers)
         self._plain.append(recording)
         return recording
+
+    def keep(self, *exchanges: Exchange) -> None:
+        """Let exchanges that a scenario makes by other means end up in its bundle, too."""
+        self._exchanges.extend(exchanges)
 
     def recorded(self, label: str) -> Recording:
         """What has been recorded under a label so far.

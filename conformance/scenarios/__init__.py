@@ -13,6 +13,7 @@ from .probe import probe
 from .quiet import gaps, quiet
 from .quota import quota
 from .race import race
+from .stalled import slow, stalled
 from .starts import starts
 from .texts import texts
 from .waiting import opening, waiting
@@ -23,6 +24,8 @@ SCENARIOS: Final = (
     Scenario("waiting", waiting, "jobs that wait for their subscriber", patient=True),
     Scenario("quiet", quiet, "a quiet stretch to end", patient=True),
     Scenario("gaps", gaps, "events a second apart"),
+    Scenario("slow", slow, "a large event, read slowly", patient=True),
+    Scenario("stalled", stalled, "jobs whose readers stall"),
     Scenario("log", log, "a finished log, read from every cursor"),
     Scenario("live", live, "a running job, watched from many sides"),
     Scenario("opening", opening, "an event in the instant after a stream opens"),
