@@ -6,6 +6,7 @@ from streamgauge.lab import Scenario
 
 from .endings import endings
 from .history import history
+from .http2 import http2
 from .inputs import inputs
 from .live import live
 from .log import log
@@ -33,6 +34,7 @@ SCENARIOS: Final = (
     Scenario("texts", texts, "texts that break careless encoders"),
     Scenario("inputs", inputs, "odd and wrong requests"),
     Scenario("race", race, "joins that race a burst"),
+    Scenario("http2", http2, "streams that share an HTTP/2 connection"),
     Scenario("history", history, "a long history, replayed"),
     Scenario("quota", quota, "clients at their quota"),
 )
