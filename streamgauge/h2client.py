@@ -25,6 +25,7 @@ from h2.settings import SettingCodes
 from .client import ANSWER_BYTES_MAX, CONNECT_S, REDACTED, Client
 from .raw import tls_context
 from .recording import End, Read, Recording, Request
+from .sse import Block, Parser
 
 WIDE = 2**30
 """A window that no answer within this suite's bounds uses up."""
@@ -59,7 +60,9 @@ class H2Stream:
         self.headers: tuple[tuple[str, str], ...] = ()
         self.head_at: float | None = None
         self.reads: list[Read] = []
+        self.blocks: list[Block] = []
         self.ended_at = 0.0
+        self._parser: Parser | None = None
         self._request = request
         self._owner = owner
         self.sent_at = owner.clock.now()
@@ -117,6 +120,9 @@ class H2Stream:
             info=self.info,
         )
         if self.end is not None:
+            # Seed the cache: these bytes were parsed as they came.
+            rest = self._parser.close(self.ended_at) if self._parser is not None else None
+            recording.__dict__["blocks"] = (*self.blocks, *((rest,) if rest else ()))
             self._final, self.reads = recording, []
         return recording
 
@@ -133,10 +139,15 @@ class H2Stream:
             if name != ":status"
         )
         self.head_at = at
+        media_type = next((v for n, v in self.headers if n.lower() == "content-type"), "")
+        if media_type.lower().startswith("text/event-stream"):
+            self._parser = Parser()
         self._news.set()
 
     def received(self, data: bytes, at: float) -> None:
         self.reads.append(Read(at, data))
+        if self._parser is not None:
+            self.blocks.extend(self._parser.feed(data, at))
         self.size += len(data)
         self._news.set()
         if self.size > ANSWER_BYTES_MAX:
@@ -280,11 +291,12 @@ class H2Connection:
             with contextlib.suppress(h2.exceptions.ProtocolError):
                 self._h2.close_connection()
             self._flush()
-        if self._pump is not None:
-            self._pump.cancel()
-            await asyncio.gather(self._pump, return_exceptions=True)
         if self._writer is not None:
             self._writer.close()
+        if self._pump is not None:
+            self._pump.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._pump  # what it may have raised is a fault of this tool
 
     # -- the connection itself ------------------------------------------------------------------
 

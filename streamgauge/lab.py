@@ -52,6 +52,13 @@ class Exchange(Protocol):
     async def leave(self) -> Recording: ...
 
 
+class Shown(Protocol):
+    """A stream whose events are looked at while they come."""
+
+    @property
+    def blocks(self) -> list[Block]: ...
+
+
 @dataclass(slots=True)
 class Tally:
     """A running count over a stream's blocks."""
@@ -104,7 +111,7 @@ class Lab:
         self.facts: dict[str, Any] = {}
         self._exchanges: list[Exchange] = []
         self._plain: list[Recording] = []
-        self._tallies: dict[LiveExchange, Tally] = {}
+        self._tallies: dict[Shown, Tally] = {}
 
     # -- time -----------------------------------------------------------------------------------
 
@@ -390,19 +397,19 @@ class Lab:
         """Whether a block dispatches an event of the job's log (not a control event)."""
         return block.event is not None and block.event.type not in self.profile.control_events
 
-    def newest(self, live: LiveExchange) -> str:
+    def newest(self, live: Shown) -> str:
         """The newest event id that a stream has shown, "" before the first."""
         return self._tally(live).newest
 
-    def seen(self, count: int) -> Callable[[LiveExchange], bool]:
+    def seen(self, count: int) -> Callable[[Shown], bool]:
         """Condition: at least `count` events of the log have arrived."""
         return lambda live: self._tally(live).events >= count
 
-    def ended(self, live: LiveExchange) -> bool:
+    def ended(self, live: Shown) -> bool:
         """Condition: a terminal event has arrived."""
         return self._tally(live).ended
 
-    def _tally(self, live: LiveExchange) -> Tally:
+    def _tally(self, live: Shown) -> Tally:
         """What a stream has shown so far; each block is looked at once."""
         tally = self._tallies.setdefault(live, Tally())
         for block in live.blocks[tally.blocks :]:

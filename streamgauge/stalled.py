@@ -93,11 +93,13 @@ class StalledReader:
         return self.status == 200 and self.end is None
 
     async def read_on(self, within_s: float) -> None:
-        """Read as fast as it comes, to the end of the answer or for so long."""
+        """Read as fast as it comes, to the end of the answer; after so long it has timed out."""
         self.info.setdefault("read_on_at", self._clock.now())
         self.info.setdefault("before", self._size)
         self._widen()
         await self._read_for(within_s, READ_BYTES, 0.0)
+        if self.end is None:
+            self._finish(End.TIMEOUT)
 
     async def read_slowly(self, bytes_per_s: int, within_s: float) -> None:
         """Read at this rate, to the end of the answer or for so long."""

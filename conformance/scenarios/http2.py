@@ -71,9 +71,21 @@ async def _connected(lab: Lab, name: str) -> AsyncIterator[H2Connection]:
 
 
 async def _close(lab: Lab, connection: H2Connection) -> None:
-    """Note what the connection was like, before the suite ends it."""
-    lab.facts.setdefault("connections", {})[connection.name] = connection.facts
+    _note(lab, connection)
     await connection.close()
+
+
+def _note(lab: Lab, connection: H2Connection) -> None:
+    """Note what the connection was like, once: before the suite does anything to end it."""
+    lab.facts.setdefault("connections", {}).setdefault(connection.name, connection.facts)
+
+
+async def _to_the_end(lab: Lab, stream: H2Stream, within_s: float) -> None:
+    """Wait for the terminal event, then for the end of the stream that has to follow."""
+    if await stream.until(lab.ended, within_s):
+        await stream.finish(lab.profile.declared.close_s + 0.5)
+    else:
+        stream.reset(End.TIMEOUT)
 
 
 def _stream(
@@ -119,11 +131,11 @@ async def _same_log(lab: Lab, connection: H2Connection) -> Job:
     await asyncio.gather(*(answer.finish(ANSWER_S) for answer in answers))
     await other.until(lab.ended, bound_s)
     over = lab.ended(other) or await until_over(lab, job, 5.0)
-    await reader.finish(close_s + 1.0)
+    await _to_the_end(lab, reader, close_s)
     if not over:
         raise Unable("the job did not end in time for this")
     replay = _stream(lab, connection, job, "h2 replay")
-    await asyncio.gather(replay.finish(10.0), lab.read(job, "h1 replay", bound_s=10.0))
+    await asyncio.gather(_to_the_end(lab, replay, 10.0), lab.read(job, "h1 replay", bound_s=10.0))
     return job
 
 
@@ -143,13 +155,13 @@ async def _windows(lab: Lab, finished: Job) -> None:
         question.grant(WIDE)
         lab.keep(question)
         await asyncio.gather(
-            question.finish(ANSWER_S), *(sibling.finish(15.0) for sibling in siblings)
+            question.finish(ANSWER_S), *(_to_the_end(lab, each, 12.0) for each in siblings)
         )
         for stream in starved:
             stream.info["held"] = stream.size
             stream.info["held_open"] = stream.end is None
             stream.grant(WIDE)
-        await asyncio.gather(*(stream.finish(10.0) for stream in starved))
+        await asyncio.gather(*(_to_the_end(lab, stream, 8.0) for stream in starved))
 
 
 async def _slots(lab: Lab, job: Job) -> None:
@@ -172,6 +184,7 @@ async def _slots(lab: Lab, job: Job) -> None:
             stream.grant(STARVED_WINDOW)
         await _each(streams, lambda stream: stream.size > 0, ANSWER_S)
         lab.facts["slots_fed"] = sum(stream.size > 0 for stream in streams)
+        _note(lab, connection)
         for stream in (*streams, *surplus):
             stream.reset()
 
@@ -191,23 +204,21 @@ async def _cancels(lab: Lab, finished: Job) -> None:
             wave = [_open(connection, finished, made + n) for n in range(at_once)]
             await _answered(wave, ANSWER_S)
             stuck = [stream for stream in wave if stream.status is None]
-            if stuck:
-                # A slot may take the target a moment to be freed.
-                await asyncio.sleep(1.0)
-                again = _open(connection, finished, made + at_once)
-                await _answered([again], ANSWER_S)
-                wave.append(again)
-                if again.status is None:
-                    lab.keep(again)
-                    lab.facts["cancel_stuck"] = [_said(again)]
             for stream in wave:
                 stream.reset()
             made += len(wave)
-            if lab.facts["cancel_stuck"]:
+            if stuck:
+                # Fewer at once may be had than were asked for; or the slots were never freed.
+                await asyncio.sleep(1.0)
+                again = _open(connection, finished, made)
+                if not await _answered([again], ANSWER_S):
+                    lab.keep(again)
+                    lab.facts["cancel_stuck"] = [_said(again)]
+                again.reset()
                 break
         lab.facts["cancelled"] = made
         after = _stream(lab, connection, finished, "after cancels", WIDE)
-        await asyncio.gather(after.finish(ANSWER_S), sibling.finish(12.0))
+        await asyncio.gather(_to_the_end(lab, after, ANSWER_S), _to_the_end(lab, sibling, 12.0))
 
 
 def _open(connection: H2Connection, job: Job, number: int) -> H2Stream:

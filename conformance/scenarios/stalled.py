@@ -10,6 +10,7 @@ import asyncio
 
 from streamgauge.client import LiveExchange
 from streamgauge.lab import Job, Lab, together
+from streamgauge.recording import End
 from streamgauge.stalled import StalledReader
 from streamgauge.timing import moment, percentile
 from streamgauge.verdict import Unable
@@ -128,7 +129,7 @@ async def _stall(lab: Lab, job: Job, label: str) -> StalledReader:
 
 async def _resume(lab: Lab, job: Job, reader: StalledReader, label: str) -> None:
     """Come back with the cursor, as a reader that was cut before its end does."""
-    if reader.end is None:
+    if reader.end is End.TIMEOUT:
         return  # it hangs: nothing more came although it was read
     own = [b for b in reader.recording().blocks if lab.is_log(b) and b.event is not None]
     if any(b.event.type in lab.profile.events.terminal for b in own if b.event is not None):

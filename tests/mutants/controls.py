@@ -21,6 +21,13 @@ CONTROLS: list[Control] = [
         about="Texts are sent as plain text, in data lines of at most 40 KB.",
     ),
     Control(
+        name="stalled-readers",
+        passes=("BP-01", "BP-03", "BP-04", "BP-05"),
+        env={"STALLED_READER_SECONDS": "3"},
+        profile="stalling.toml",
+        about="A reader that takes nothing for three seconds is dropped.",
+    ),
+    Control(
         name="memory-store",
         passes=("REPLAY-13",),
         env=MEMORY,
