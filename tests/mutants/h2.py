@@ -103,6 +103,13 @@ def _ten_at_a_time() -> None:
     put(Edge, "__call__", limited)
 
 
+def _surplus_ends_all() -> None:
+    """A stream beyond the stated limit is taken for an error of the connection."""
+    from reference_server import edge
+
+    put(edge, "refuse_surplus_streams", lambda: None)
+
+
 def _one_writer() -> None:
     """The connection's writer waits for a stream's window before it turns to another stream."""
     from hypercorn.protocol.h2 import H2Protocol
@@ -216,7 +223,13 @@ MUTANTS: list[Mutant] = [
         name="h2-ten-at-a-time",
         breaks=("H2-03",),
         patch=_ten_at_a_time,
-        about="A limit of 1,000 streams is stated, and ten are served.",
+        about="A limit of 250 streams is stated, and ten are served at a time.",
+    ),
+    Mutant(
+        name="h2-surplus-ends-all",
+        breaks=("H2-03",),
+        patch=_surplus_ends_all,
+        about="One stream beyond the stated limit costs all of them their connection.",
     ),
     Mutant(
         name="h2-one-writer",
