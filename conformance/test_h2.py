@@ -14,7 +14,7 @@ from streamgauge.results import Exhibit
 from streamgauge.verdict import Broken, Found, Unable
 
 from .comparing import difference
-from .reading import exhibit, has_terminal, stream_log
+from .reading import exhibit, has_terminal, recycled, stream_log
 from .test_pad import frames
 
 CONNECTION_FIELDS = frozenset(
@@ -77,7 +77,10 @@ def test_the_log_is_the_same_over_http2(run: Run) -> Found:
                 what="events compared",
             )
         got = stream_log(recording, run.profile)
-        said, shown = difference(log, got)
+        # What a reader of a natural job had missed, and what it got before it was recycled, is
+        # judged elsewhere.
+        partly = recycled(recording, run.profile) or not run.shaped
+        said, shown = difference(log[: len(got)] if partly else log, got)
         if said and not (label == "h2 reader" and not run.shaped):
             raise Broken(
                 f"{label}: {said}", exhibit(recording, shown), plain, count=compared, what="events"

@@ -194,7 +194,10 @@ class H2Connection:
         self._streams: dict[int, H2Stream] = {}
         self._writer: asyncio.StreamWriter | None = None
         self._pump: asyncio.Task[None] | None = None
-        self._settled = asyncio.Event()
+        self._settled = False
+        """The target's SETTINGS have come."""
+        self._looked = asyncio.Event()
+        """They have, or the connection has ended without them."""
 
     @property
     def facts(self) -> dict[str, Any]:
@@ -231,8 +234,8 @@ class H2Connection:
         self._pump = asyncio.create_task(self._run(reader))
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(SETTINGS_S):
-                await self._settled.wait()
-        if not self._settled.is_set():
+                await self._looked.wait()
+        if not self._settled:
             await self.close()
             return "the target sent no SETTINGS in answer to an HTTP/2 preface"
         return ""
@@ -317,6 +320,7 @@ class H2Connection:
             end, error = End.RESET, str(reset) or "the connection was reset"
         finally:
             self.closed = True
+            self._looked.set()
             if self._writer is not None:
                 self._writer.transport.abort()
             for stream in tuple(self._streams.values()):
@@ -342,7 +346,8 @@ class H2Connection:
             # The scenario decides whether to keep to it.
             self._h2.remote_settings[SettingCodes.MAX_CONCURRENT_STREAMS] = _NO_LIMIT
             self._h2.remote_settings.acknowledge()
-        self._settled.set()
+        self._settled = True
+        self._looked.set()
 
     def _tell_stream(self, event: h2.events.Event, at: float) -> None:
         stream = self._streams.get(getattr(event, "stream_id", None) or 0)

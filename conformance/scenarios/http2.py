@@ -30,6 +30,9 @@ SLOTS = 100
 SLOTS_STATED_MAX = 256
 """A stated limit up to this is used up, to see what becomes of the surplus."""
 SURPLUS = 3
+STREAMS_MIN = 8
+"""So many streams the parts of this scenario have open together."""
+FIRST_BYTES = 1024
 CANCEL_LIMIT_MAX = 1024
 """A stated limit up to this is passed by streams that were opened and cancelled."""
 AT_ONCE = 40
@@ -48,6 +51,8 @@ async def http2(lab: Lab) -> None:
         lab.shared.found["http2"] = "" if looked.offered else seen
         if seen:
             raise Unable(f"HTTP/2 was not spoken: {seen}")
+        if (looked.max_streams or STREAMS_MIN) < STREAMS_MIN:
+            raise Unable(f"a limit of {looked.max_streams} streams leaves no room for siblings")
         job = await _same_log(lab, looked)
     finally:
         await _close(lab, looked)
@@ -181,7 +186,7 @@ async def _slots(lab: Lab, job: Job) -> None:
             lab.facts["surplus"] = [_said(stream) for stream in surplus]
         for stream in streams:
             stream.info["open_at_once"] = stream.end is None
-            stream.grant(STARVED_WINDOW)
+            stream.grant(FIRST_BYTES)
         await _each(streams, lambda stream: stream.size > 0, ANSWER_S)
         lab.facts["slots_fed"] = sum(stream.size > 0 for stream in streams)
         _note(lab, connection)

@@ -94,17 +94,22 @@ def _producer_waits() -> None:
     put(Emitter, "flush", waiting)
 
 
-def _hurried(most_s: float) -> None:
-    """A reader for whom the server has waited this long in all is cut."""
+def narrow_send_buffers() -> None:
+    """The kernel takes little for a reader, so that the server notices how slow it is."""
     from reference_server import serving
 
     opened = serving.open_socket
 
     def narrow(settings: Any) -> socket.socket:
         sock = opened(settings)
-        # With the kernel's own large buffer nobody would notice that a reader is slow.
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 32 * 1024)
         return sock
+
+    put(serving, "open_socket", narrow)
+
+
+def _hurried(most_s: float) -> None:
+    """A reader for whom the server has waited this long in all is cut."""
 
     async def impatient(stream: Stream, chunks: seams.Chunks) -> seams.Chunks:
         waited_s = 0.0
@@ -116,7 +121,7 @@ def _hurried(most_s: float) -> None:
             if waited_s > most_s:
                 raise ConnectionAbortedError("too slow")
 
-    put(serving, "open_socket", narrow)
+    narrow_send_buffers()
     seams.on_chunks(impatient)
 
 
@@ -124,13 +129,14 @@ MUTANTS: list[Mutant] = [
     Mutant(
         name="bp-shared-loop",
         breaks=("BP-01",),
-        follows=("H2-04",),
+        follows=("H2-03", "H2-04"),
         patch=partial(_shared_loop, 3600.0),
         about="One loop writes to all readers of a job, and waits for the one that has stalled.",
     ),
     Mutant(
         name="bp-shared-loop-with-patience",
         breaks=("BP-01",),
+        follows=("H2-03", "H2-04"),
         patch=partial(_shared_loop, 1.5),
         about="The loop waits for a stalled reader for a second and a half, at every write.",
     ),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
+from .bp import narrow_send_buffers
 from .model import Control
 from .replay import MEMORY
 from .wire import plain_text
@@ -23,9 +24,10 @@ CONTROLS: list[Control] = [
     Control(
         name="stalled-readers",
         passes=("BP-01", "BP-03", "BP-04", "BP-05"),
-        env={"STALLED_READER_SECONDS": "3"},
+        env={"STALLED_READER_SECONDS": "4"},
+        patch=narrow_send_buffers,
         profile="stalling.toml",
-        about="A reader that takes nothing for three seconds is dropped.",
+        about="A reader that takes nothing for four seconds is dropped, a slow one is not.",
     ),
     Control(
         name="memory-store",
