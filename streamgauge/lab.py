@@ -12,7 +12,7 @@ import uuid
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import quote
 
 from . import raw
@@ -56,6 +56,27 @@ class Job:
     client_id: str
     started: Recording
     shape: Shape | None
+
+
+class Exchange(Protocol):
+    """Whatever is recorded while it goes on."""
+
+    @property
+    def label(self) -> str: ...
+
+    def recording(self) -> Recording: ...
+
+    async def leave(self) -> Recording: ...
+
+
+class Shown(Protocol):
+    """A stream whose events are looked at while they come."""
+
+    @property
+    def blocks(self) -> list[Block]: ...
+
+    @property
+    def end(self) -> End | None: ...
 
 
 @dataclass(slots=True)
@@ -121,9 +142,9 @@ class Lab:
         self.profile = shared.profile
         self.client = shared.client
         self.facts: dict[str, Any] = {}
-        self._exchanges: list[LiveExchange] = []
+        self._exchanges: list[Exchange] = []
         self._plain: list[Recording] = []
-        self._tallies: dict[LiveExchange, Tally] = {}
+        self._tallies: dict[Shown, Tally] = {}
 
     # -- time -----------------------------------------------------------------------------------
 
@@ -422,6 +443,10 @@ class Lab:
         """Take an exchange that was not made by this lab's own means into the bundle."""
         self._plain.append(recording)
 
+    def follow(self, *exchanges: Exchange) -> None:
+        """Let exchanges that a scenario makes by other means end up in its bundle, too."""
+        self._exchanges.extend(exchanges)
+
     def recorded(self, label: str) -> Recording:
         """What has been recorded under a label so far.
 
@@ -451,15 +476,15 @@ class Lab:
         """Whether a block dispatches an event of the job's log (not a control event)."""
         return block.event is not None and block.event.type not in self.profile.control_events
 
-    def newest(self, live: LiveExchange) -> str:
+    def newest(self, live: Shown) -> str:
         """The newest event id that a stream has shown, "" before the first."""
         return self._tally(live).newest
 
-    def seen(self, count: int) -> Callable[[LiveExchange], bool]:
+    def seen(self, count: int) -> Callable[[Shown], bool]:
         """Condition: at least `count` events of the log have arrived."""
         return lambda live: self._tally(live).events >= count
 
-    def ended(self, live: LiveExchange) -> bool:
+    def ended(self, live: Shown) -> bool:
         """Condition: a terminal event has arrived.
 
         Where nobody declares the names of events, a clean end after one says the same.
@@ -468,7 +493,7 @@ class Lab:
         clean = live.end in (End.COMPLETE, End.CLOSED)
         return tally.ended or (not self.profile.events.names and clean and tally.events > 0)
 
-    def _tally(self, live: LiveExchange) -> Tally:
+    def _tally(self, live: Shown) -> Tally:
         """What a stream has shown so far; each block is looked at once."""
         tally = self._tallies.setdefault(live, Tally())
         for block in live.blocks[tally.blocks :]:

@@ -34,6 +34,8 @@ class Members:
             blocks: as the parser made them, in order.
             last_id: the newest id before the first of them.
         """
+        if not self:
+            return list(blocks)
         found = []
         for block in blocks:
             named = self._one(block, last_id)

@@ -139,6 +139,9 @@ class Declared:
     close_s: float = 5.0
     cancel_s: float = 5.0
     subscriber_wait_s: float = 30.0
+    stalled_reader: Literal["dropped", "caught_up"] = "dropped"
+    """What becomes of a reader that takes nothing for `stalled_reader_s`."""
+    stalled_reader_s: float = 60.0
     quota_runs: int = 5
     """Starts per client; 0: no quota."""
     quota_status: int = 429
@@ -194,6 +197,8 @@ class Capabilities:
     long_poll: Capability = "auto"
     validators: Capability = "auto"
     """Snapshots carry an ETag and answer 304."""
+    http2: Capability = "auto"
+    """By ALPN on https, with prior knowledge on http."""
 
 
 @dataclass(frozen=True, slots=True)

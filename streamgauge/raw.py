@@ -26,13 +26,19 @@ async def connect(url: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]
     """A connection of its own to a URL's host. Raises OSError or TimeoutError."""
     parts = urlsplit(url)
     secure = parts.scheme == "https"
-    context = ssl.create_default_context() if secure else None
-    if context is not None:
-        context.set_alpn_protocols(["http/1.1"])
     async with asyncio.timeout(CONNECT_S):
         return await asyncio.open_connection(
-            parts.hostname, parts.port or (443 if secure else 80), ssl=context
+            parts.hostname,
+            parts.port or (443 if secure else 80),
+            ssl=tls_context("http/1.1") if secure else None,
         )
+
+
+def tls_context(*protocols: str) -> ssl.SSLContext:
+    """Certificates are verified as the ordinary client does; these protocols are offered."""
+    context = ssl.create_default_context()
+    context.set_alpn_protocols(protocols)
+    return context
 
 
 def _head(client: Client, method: str, url: str, headers: tuple[tuple[str, str], ...]) -> bytes:

@@ -208,7 +208,7 @@ class Recording:
         rest = parser.close(self.ended_at)
         if rest is not None:
             blocks.append(rest)
-        return tuple(self.members.translated(blocks) if self.members else blocks)
+        return tuple(self.members.translated(blocks))
 
     def arrival(self, offset: int) -> float:
         """When the byte at `offset` of the body arrived."""

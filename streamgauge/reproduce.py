@@ -18,10 +18,10 @@ def curl(recording: Recording, *, fresh_job: Recording | None = None) -> str:
     Secrets are already redacted in recordings: they appear as shell variables to be filled in.
     """
     if fresh_job is None or fresh_job is recording:
-        return _line(recording.request, stream=_streams(recording))
+        return _over(recording, _line(recording.request, stream=_streams(recording)))
     start = _line(fresh_job.request, stream=False, quiet=True)
     path = "".join(f'["{step}"]' for step in str(fresh_job.info.get("at", "job_id")).split("."))
-    line = _line(recording.request, stream=_streams(recording))
+    line = _over(recording, _line(recording.request, stream=_streams(recording)))
     job = str(recording.info.get("job", ""))
     if job and job in line:
         # The URL is the line's last word, quoted where it needs to be.
@@ -29,6 +29,14 @@ def curl(recording: Recording, *, fresh_job: Recording | None = None) -> str:
         line = f'{head} "{url.strip(chr(39)).replace(job, "$JOB")}"'
     told = f"python3 -c 'import json, sys; print(json.load(sys.stdin){path})'"
     return f"JOB=$({start} |\n  {told})\n{line}"
+
+
+def _over(recording: Recording, line: str) -> str:
+    """The line, for the version of HTTP by which the exchange was made."""
+    if recording.http_version != "HTTP/2":
+        return line
+    option = "--http2" if recording.request.url.startswith("https") else "--http2-prior-knowledge"
+    return line.replace("curl ", f"curl {option} ", 1)
 
 
 def _streams(recording: Recording) -> bool:

@@ -10,6 +10,7 @@ from .crowd import crowd
 from .endings import endings
 from .fuzz import fuzz
 from .history import history
+from .http2 import http2
 from .inputs import inputs
 from .live import LONG_S, live
 from .log import log
@@ -20,6 +21,7 @@ from .quota import quota
 from .race import race
 from .secrets import plain, secrets
 from .siege import siege
+from .stalled import slow, stalled
 from .starts import starts
 from .strangers import strangers
 from .texts import texts
@@ -137,4 +139,17 @@ SCENARIOS: Final = (
         natural_jobs=2,
         lasts=_lasts(10.0),
     ),
+    Scenario(
+        "slow",
+        slow,
+        "a large event, read slowly",
+        patient=True,
+        jobs=2,
+        natural_jobs=0,
+        lasts=_lasts(22.0),
+    ),
+    Scenario(
+        "stalled", stalled, "jobs whose readers stall", jobs=4, natural_jobs=0, lasts=_lasts(15.0)
+    ),
+    Scenario("http2", http2, "streams that share an HTTP/2 connection", jobs=4, lasts=_lasts(10.0)),
 )

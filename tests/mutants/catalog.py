@@ -8,6 +8,7 @@ from .model import Mutant, Subject
 MODULES = (
     *("wire", "hdr", "rt", "pad", "replay", "late", "snap", "poll", "hb", "life", "quota"),
     *("iso", "bad", "sec", "priv"),
+    *("bp", "h2"),
 )
 
 
