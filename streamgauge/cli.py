@@ -52,6 +52,9 @@ def _parser() -> argparse.ArgumentParser:
     check.add_argument("--instance", action="append", default=[], metavar="URL")
     check.add_argument("--header", action="append", default=[], metavar="'NAME: VALUE'")
     check.add_argument("--long", action="store_true", help="also judge what needs minutes")
+    check.add_argument(
+        "--browser", action="store_true", help="also let a real browser read streams"
+    )
     _add_judging(check)
     check.set_defaults(run=_check)
 
@@ -86,6 +89,8 @@ def _check(options: argparse.Namespace) -> int:
             arguments += [f"--{name}", value]
     if options.long:
         arguments.append("--long")
+    if options.browser:
+        arguments.append("--browser")
     return _pytest(options, arguments)
 
 

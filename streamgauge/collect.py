@@ -45,6 +45,7 @@ class Target:
     headers: tuple[tuple[str, str], ...] = ()
     instances: tuple[str, ...] = ()
     long: bool = False
+    browser: bool = False
 
 
 @dataclass(slots=True)
@@ -102,6 +103,7 @@ async def collect(
         long=target.long,
         deadline=LONG_RUN_S if target.long else DEFAULT_RUN_S,
         instances=others,
+        browser=target.browser,
     )
     lags: list[float] = []
     watchers = [

@@ -51,6 +51,11 @@ def add_options(group: Any) -> None:
         help="also judge what needs minutes of waiting (8 min at most)",
     )
     group.addoption(
+        "--browser",
+        action="store_true",
+        help="also let a real browser read streams (the system's Chromium; the extra [browser])",
+    )
+    group.addoption(
         "--report-dir",
         default=str(DEFAULT_REPORT_DIR),
         metavar="DIR",
@@ -86,6 +91,7 @@ def target_from(config: pytest.Config) -> Target:
         headers=tuple(_header(text) for text in config.getoption("--header")),
         instances=tuple(_url("--instance", url) for url in config.getoption("--instance")),
         long=config.getoption("--long"),
+        browser=config.getoption("--browser"),
     )
 
 

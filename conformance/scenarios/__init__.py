@@ -4,11 +4,14 @@ from typing import Final
 
 from streamgauge.lab import Scenario
 
+from .browser import browser
+from .cors import cors
 from .endings import endings
 from .history import history
 from .inputs import inputs
 from .live import live
 from .log import log
+from .operations import operations
 from .probe import probe
 from .quiet import gaps, quiet
 from .quota import quota
@@ -32,4 +35,7 @@ SCENARIOS: Final = (
     Scenario("race", race, "joins that race a burst"),
     Scenario("history", history, "a long history, replayed"),
     Scenario("quota", quota, "clients at their quota"),
+    Scenario("cors", cors, "pages of other origins"),
+    Scenario("operations", operations, "health checks and metrics"),
+    Scenario("browser", browser, "a real browser on a page of another origin"),
 )

@@ -5,7 +5,10 @@ from __future__ import annotations
 from . import controls, nulls
 from .model import Mutant, Subject
 
-MODULES = ("wire", "hdr", "rt", "pad", "replay", "late", "snap", "poll", "hb", "life", "quota")
+MODULES = (
+    *("wire", "hdr", "rt", "pad", "replay", "late", "snap", "poll", "hb", "life", "quota"),
+    *("cors", "ops"),
+)
 
 
 def mutants() -> tuple[Mutant, ...]:
