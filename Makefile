@@ -4,6 +4,7 @@
 # fix    let the formatter and the linter mend what they can
 # lock   choose the pinned versions anew
 # mutants  every broken server against the suite, and the kill matrix
+# witnesses  install the npm client that runs give their streams to (needs Node 20 and npm)
 # clean  remove what the above made
 
 SHELL := /bin/bash
@@ -12,7 +13,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed
 
-.PHONY: demo test test-all check fix lock mutants clean
+.PHONY: demo test test-all check fix lock mutants witnesses clean
 
 demo: $(INSTALLED)
 	@$(BIN)/python -m tools.demo
@@ -38,6 +39,9 @@ only-tests: $(INSTALLED)
 
 mutants: $(INSTALLED)
 	$(BIN)/python -m tests.mutants
+
+witnesses:
+	npm ci --prefix tools/witness --ignore-scripts --no-audit --no-fund
 
 fix: $(INSTALLED)
 	$(BIN)/ruff format .

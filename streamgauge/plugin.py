@@ -39,6 +39,7 @@ from .results import (
     Evidence as Counted,
 )
 from .trace import TraceError, load, save
+from .witness import Witness, hear
 
 USAGE_EXIT = 2
 TRACE_FILE = "traces/run.trace.gz"
@@ -198,6 +199,7 @@ class Session:
             notes=_notes(self.run),
             environment=_environment(self.run),
             trace="" if self.config.getoption("--from-trace") else TRACE_FILE,
+            witnesses=() if stopped else self._witnesses(),
         )
         self._write(self.result)
         session.exitstatus = exit_code(verdict, strict=self.run.strict)
@@ -210,6 +212,11 @@ class Session:
         return CheckResult(
             catalogue()[identifier], Verdict.NOT_RUN, why, Counted(0, "observations")
         )
+
+    def _witnesses(self) -> tuple[Witness, ...]:
+        assert self.run is not None
+        bundles = self.run.evidence.bundles.values()
+        return hear(bundles, browser=self.config.getoption("--browser"))
 
     def _write(self, result: RunResult) -> None:
         assert self.run is not None

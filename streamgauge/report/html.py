@@ -29,6 +29,7 @@ from .data import (
     count,
     counted,
     evidence,
+    heard_otherwise,
     sections,
     selected,
     sentence,
@@ -42,6 +43,8 @@ HEADERS_MAX = 40
 HEADER_CHARS_MAX = 500
 OPEN_PROOFS_MAX = 3
 """Up to so many failures stand with their proof unfolded; more would bury one another."""
+HEARD_MAX = 12
+"""Of what a client heard otherwise, so much is listed."""
 MANY_FAILURES = 12
 """Beyond, the index names the rules only, and each finding keeps its details folded."""
 
@@ -198,7 +201,14 @@ def _template() -> Template:
     environment.filters["evidence"] = evidence
     environment.filters["offset"] = lambda value: f"{value:,}"
     environment.filters["seconds"] = lambda value: f"{value:+.3f}"
-    environment.globals.update(WORDS=WORDS, COUNTED=COUNTED, counted=counted, summary=_summary)
+    environment.globals.update(
+        WORDS=WORDS,
+        COUNTED=COUNTED,
+        counted=counted,
+        summary=_summary,
+        heard_otherwise=heard_otherwise,
+        heard_max=HEARD_MAX,
+    )
     return environment.get_template("index.html.j2")
 
 
