@@ -62,6 +62,8 @@ def judge_browser(run: Run, judged: int, said: list[str]) -> Found:
             count=judged,
             what="answers",
         )
+    if not asked[0]["cut"] or not asked[1]["cursor"]:
+        raise Unable(f"{name} was not cut off in mid-stream: it had no id to come back with")
     said = [
         *said,
         f"{name} was cut off, came back with Last-Event-ID {asked[1]['cursor']} and has all "

@@ -15,6 +15,9 @@ from urllib.parse import urlsplit
 
 HEAD_BYTES_MAX = 65_536
 CONNECT_S = 10.0
+HOLD_S = 1.0
+"""So long nothing more comes before a connection is cut."""
+Noted = dict[str, str | int | bool | None]
 _OURS = frozenset({"host", "connection"})
 
 
@@ -27,8 +30,9 @@ class Forwarder:
     cut_after: int
     """Bytes of the first answer that are let through before its connection is reset."""
     url: str = ""
-    requests: list[dict[str, str | int | None]] = field(default_factory=list)
-    """Method, Origin and Last-Event-ID of each request, and the status of its answer."""
+    requests: list[Noted] = field(default_factory=list)
+    """Method, Origin and Last-Event-ID of each request, the status of its answer, whether it was
+    cut."""
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """One connection of the browser."""
@@ -44,8 +48,8 @@ class Forwarder:
                     parts.hostname, parts.port or (443 if secure else 80), ssl=context
                 )
             target.write(self._rewritten(head, parts.netloc))
-            first = len([r for r in self.requests if r["method"] == "GET"]) == 1
-            await self._pass_on(answers, writer, noted, self.cut_after if first else None)
+            cut = noted["method"] == "GET" and not any(r["cut"] for r in self.requests)
+            await self._pass_on(answers, writer, noted, self.cut_after if cut else None)
         except (OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError, TimeoutError):
             pass  # whoever broke it, the browser sees a broken connection, as it would anywhere
         finally:
@@ -53,14 +57,15 @@ class Forwarder:
                 if each is not None:
                     each.close()
 
-    def _note(self, head: bytes) -> dict[str, str | int | None]:
+    def _note(self, head: bytes) -> Noted:
         first, *lines = head.decode("latin-1").split("\r\n")
         fields = {n.strip().lower(): v.strip() for n, _, v in (x.partition(":") for x in lines)}
-        noted: dict[str, str | int | None] = {
+        noted: Noted = {
             "method": first.partition(" ")[0],
             "origin": fields.get("origin"),
             "cursor": fields.get("last-event-id"),
             "status": None,
+            "cut": False,
         }
         self.requests.append(noted)
         return noted
@@ -76,7 +81,7 @@ class Forwarder:
         self,
         answers: asyncio.StreamReader,
         writer: asyncio.StreamWriter,
-        noted: dict[str, str | int | None],
+        noted: Noted,
         limit: int | None,
     ) -> None:
         passed = 0
@@ -88,8 +93,10 @@ class Forwarder:
             await writer.drain()
             passed += len(data)
             if limit is not None and passed >= limit:
-                # What was let through has to arrive before the connection breaks.
-                writer.write_eof()
+                # A page that hears of the end before it has read the rest never reads the rest.
+                await asyncio.sleep(HOLD_S)
+                noted["cut"] = True
+                writer.transport.abort()
                 return
 
 

@@ -140,15 +140,15 @@ def _no_vary_origin(origin: str | None, headers: dict[str, str]) -> None:
     headers["Vary"] = "Accept"
 
 
-def _bare(wanted: Callable[[int], bool]) -> None:
-    """Answers of these statuses carry no CORS headers, as those of a layer further out."""
+def _bare(wanted: Callable[[Any], bool]) -> None:
+    """Some answers carry no CORS headers, as those of a layer further out."""
     from reference_server import app
 
     add = app._add_cors
 
     def last(quart: Any, policy: Any) -> None:
         async def strip(response: Any) -> Any:
-            if wanted(response.status_code):
+            if wanted(response):
                 response.headers.pop("Access-Control-Allow-Origin", None)
             return response
 
@@ -204,15 +204,22 @@ MUTANTS: list[Mutant] = [
         name="cors-only-on-200",
         breaks=("CORS-03",),
         follows=("QUOTA-03", "CORS-04"),
-        patch=partial(_bare, lambda status: status >= 300),
+        patch=partial(_bare, lambda answer: answer.status_code >= 300),
         about="Errors carry no Access-Control-Allow-Origin, the refusal by the quota included.",
     ),
     Mutant(
         name="cors-not-on-429",
         breaks=("CORS-03",),
         follows=("QUOTA-03",),
-        patch=partial(_bare, lambda status: status == 429),
+        patch=partial(_bare, lambda answer: answer.status_code == 429),
         about="Only the refusal by the quota carries no Access-Control-Allow-Origin.",
+    ),
+    Mutant(
+        name="cors-not-on-streams",
+        breaks=("CORS-03",),
+        follows=("CORS-05",),
+        patch=partial(_bare, lambda answer: answer.mimetype == "text/event-stream"),
+        about="Streams carry no Access-Control-Allow-Origin, so that a browser cannot read them.",
     ),
     Mutant(
         name="cors-doubled",
