@@ -111,6 +111,8 @@ def _pytest(options: argparse.Namespace, arguments: list[str]) -> int:
         # No settings but these: neither those of the project that stands in the current folder, nor
         # a cache that several runs would share. Judgements are plain functions.
         *("-c", os.devnull, "-p", "no:cacheprovider", "-p", "no:asyncio"),
+        # pytest-playwright, where it is installed, has a --browser of its own.
+        *("-p", "no:playwright"),
         "-q",
         f"--report-dir={Path(options.report_dir).resolve()}",
         *arguments,

@@ -216,7 +216,10 @@ class Session:
     def _witnesses(self) -> tuple[Witness, ...]:
         assert self.run is not None
         bundles = self.run.evidence.bundles.values()
-        return hear(bundles, browser=self.config.getoption("--browser"))
+        try:
+            return hear(bundles, browser=self.config.getoption("--browser"))
+        except KeyboardInterrupt:  # all is judged: the report is what is wanted
+            return ()
 
     def _write(self, result: RunResult) -> None:
         assert self.run is not None

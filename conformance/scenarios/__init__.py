@@ -37,5 +37,5 @@ SCENARIOS: Final = (
     Scenario("quota", quota, "clients at their quota"),
     Scenario("cors", cors, "pages of other origins"),
     Scenario("operations", operations, "health checks and metrics"),
-    Scenario("browser", browser, "a real browser on a page of another origin"),
+    Scenario("browser", browser, "a real browser on a page of another origin", patient=True),
 )

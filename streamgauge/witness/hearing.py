@@ -21,10 +21,11 @@ def hear(bundles: Iterable[Bundle], *, browser: bool) -> tuple[Witness, ...]:
 
     Nothing in here can end a run: a client that fails is left out, with the reason.
     """
-    streams = sample(bundles)
-    if not streams:
-        return ()
-    return asyncio.run(_hear(streams, browser))
+    try:
+        streams = sample(bundles)
+        return asyncio.run(_hear(streams, browser)) if streams else ()
+    except Exception as error:
+        return (Witness("all", left_out=f"asking failed ({type(error).__name__})"),)
 
 
 async def _hear(streams: Sequence[Stream], browser: bool) -> tuple[Witness, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
+from .cors import other_spelling
 from .model import Control
 from .replay import MEMORY
 from .wire import plain_text
@@ -19,6 +20,12 @@ CONTROLS: list[Control] = [
         patch=partial(plain_text, widest=10_000),
         profile="plain.toml",
         about="Texts are sent as plain text, in data lines of at most 40 KB.",
+    ),
+    Control(
+        name="cors-other-spelling",
+        passes=("CORS-01", "CORS-02", "CORS-03", "CORS-04", "CORS-05"),
+        patch=other_spelling,
+        about="One fixed origin for everybody, wildcards without credentials, preflights with 200.",
     ),
     Control(
         name="memory-store",

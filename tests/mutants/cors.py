@@ -163,6 +163,36 @@ def _hides(*words: str) -> None:
     _answers(lambda origin, headers: _without(headers, "Access-Control-Expose-Headers", *words))
 
 
+def other_spelling() -> None:
+    """Nothing is wrong: one origin for all, wildcards, lower case, preflights answered 200."""
+    from reference_server import app
+    from reference_server.cors import CorsPolicy
+
+    def answers(self: CorsPolicy, origin: str | None) -> dict[str, str]:
+        return {
+            "access-control-allow-origin": "http://localhost:3000",
+            "access-control-expose-headers": "*",
+            "vary": "accept",
+        }
+
+    def preflights(self: CorsPolicy, origin: str | None) -> dict[str, str]:
+        return {"access-control-allow-headers": "*"}
+
+    def last(quart: Any, policy: Any) -> None:
+        async def plain(response: Any) -> Any:
+            if response.status_code == 204 and "Access-Control-Allow-Headers" in response.headers:
+                response.status_code = 200
+            return response
+
+        quart.after_request(plain)
+        add(quart, policy)
+
+    add = app._add_cors
+    app._add_cors = last
+    CorsPolicy.answer_headers = answers  # type: ignore[method-assign]
+    CorsPolicy.preflight_headers = preflights  # type: ignore[method-assign]
+
+
 MUTANTS: list[Mutant] = [
     Mutant(
         name="cors-options-401",
