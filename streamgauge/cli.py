@@ -64,6 +64,9 @@ def _parser() -> argparse.ArgumentParser:
     check.add_argument("--max-jobs", metavar="N", help="start at most N jobs")
     check.add_argument("--budget", metavar="SECONDS", help="collect for at most so long")
     check.add_argument("--wait-ready", metavar="SECONDS", help="first wait until it answers")
+    check.add_argument(
+        "--browser", action="store_true", help="also let a real browser read streams"
+    )
     _add_judging(check)
     check.set_defaults(run=_check)
 
@@ -120,6 +123,8 @@ def _check(options: argparse.Namespace) -> int:
             running.append(f"--{name.replace('_', '-')}={getattr(options, name)}")
     if options.long:
         running.append("--long")
+    if options.browser:
+        running.append("--browser")
     if options.read_only:
         running.append("--read-only")
     if options.job:
@@ -172,6 +177,8 @@ def _pytest(options: argparse.Namespace, arguments: list[str]) -> int:
         # No settings but these: neither those of the project that stands in the current folder, nor
         # a cache that several runs would share. Judgements are plain functions.
         *("-c", os.devnull, "-p", "no:cacheprovider", "-p", "no:asyncio"),
+        # pytest-playwright, where it is installed, has a --browser of its own.
+        *("-p", "no:playwright"),
         "-q",
         f"--report-dir={Path(options.report_dir).resolve()}",
         *arguments,

@@ -60,6 +60,7 @@ class Target:
     """Collecting takes at most so long; 0: no limit but the run's own."""
     wait_ready_s: float = 0.0
     """The target has so long to answer at all before the run begins."""
+    browser: bool = False
 
     @property
     def reads_only(self) -> str:
@@ -151,6 +152,7 @@ async def collect(
         instances=tuple(others),
         given=target.given,
         jobs=Jobs(target.max_jobs),
+        browser=target.browser,
     )
     scenarios = _playable(target, scenarios, evidence)
     limits = Limits(shared.jobs, target.budget_s)

@@ -99,6 +99,8 @@ class Shared:
     deadline: float
     """On the run's clock: nothing is waited for beyond it."""
     instances: tuple[Client, ...] = ()
+    browser: bool = False
+    """A real browser may be started."""
     shaped: bool = False
     """Jobs can be scripted; otherwise all work is done on natural jobs."""
     found: dict[str, str] = field(default_factory=dict)

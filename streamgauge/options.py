@@ -83,6 +83,11 @@ def add_options(group: Any) -> None:
         help="also judge what needs minutes of waiting (8 min at most)",
     )
     group.addoption(
+        "--browser",
+        action="store_true",
+        help="also let a real browser read streams (the system's Chromium; the extra [browser])",
+    )
+    group.addoption(
         "--report-dir",
         default=str(DEFAULT_REPORT_DIR),
         metavar="DIR",
@@ -213,6 +218,7 @@ def target_from(config: pytest.Config) -> Target:
         max_jobs=_count(config, "--max-jobs"),
         budget_s=_number(config, "--budget", "seconds from 1", 1, SECONDS_MAX),
         wait_ready_s=_number(config, "--wait-ready", "seconds, up to 3600", 0, SECONDS_MAX),
+        browser=config.getoption("--browser"),
     )
 
 

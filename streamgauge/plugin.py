@@ -44,6 +44,7 @@ from .results import (
 from .saved import evidence_from, trace_meta
 from .selection import UnknownName, chosen, listing, markers, names_of, terms
 from .trace import TraceError, save
+from .witness import Witness, hear
 
 USAGE_EXIT = 2
 TRACE_FILE = "traces/run.trace.gz"
@@ -246,6 +247,7 @@ class Session:
             notes=(*notes(results), *_notes(self.run)),
             environment=_environment(self.run),
             trace="" if self.config.getoption("--from-trace") else TRACE_FILE,
+            witnesses=() if stopped else self._witnesses(),
         )
         self._write(self.result)
         stale = any(result.is_stale for result in results)
@@ -259,6 +261,14 @@ class Session:
         return CheckResult(
             catalogue()[identifier], Verdict.NOT_RUN, why, Counted(0, "observations")
         )
+
+    def _witnesses(self) -> tuple[Witness, ...]:
+        assert self.run is not None
+        bundles = self.run.evidence.bundles.values()
+        try:
+            return hear(bundles, browser=self.config.getoption("--browser"))
+        except KeyboardInterrupt:  # all is judged: the report is what is wanted
+            return ()
 
     def _write(self, result: RunResult) -> None:
         assert self.run is not None

@@ -57,7 +57,10 @@ class Api:
     """Empty where clients have no ids."""
     cursor_query: str = "last_event_id"
     origin: str = "http://localhost:3000"
-    """A browser origin that the target allows."""
+    """An origin of pages that the target allows; empty where no page of another one has access."""
+    metrics: str = "/metrics"
+    healthz: str = "/healthz"
+    readyz: str = "/readyz"
     start_body: Mapping[str, Any] = field(
         default_factory=lambda: {
             "resume_text": (
@@ -199,6 +202,21 @@ class Capabilities:
     """Snapshots carry an ETag and answer 304."""
     http2: Capability = "auto"
     """By ALPN on https, with prior knowledge on http."""
+    metrics: Capability = "auto"
+    """The Prometheus text format at `api.metrics`."""
+    health: Capability = "auto"
+    """Liveness and readiness at `api.healthz` and `api.readyz`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Metrics:
+    """Names of metrics; empty where the target has none for it."""
+
+    frame_bytes: str = "stream_frame_bytes"
+    replay_seconds: str = "stream_replay_seconds"
+    reader_lag: str = "stream_reader_lag_events"
+    persist_seconds: str = "store_persist_seconds"
+    persist_failures: str = "store_persist_failures_total"
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,6 +239,7 @@ class Profile:
     declared: Declared = field(default_factory=Declared)
     capabilities: Capabilities = field(default_factory=Capabilities)
     auth: Auth = field(default_factory=Auth)
+    metrics: Metrics = field(default_factory=Metrics)
     origin: str = ""
     """The file it was read from."""
     lines: Mapping[str, str] = field(default_factory=dict)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from .catalogue import Requirement
     from .recording import Recording
+    from .witness import Witness
 
 
 class Verdict(StrEnum):
@@ -113,6 +114,8 @@ class RunResult:
     """Versions and measurements of the instrument itself (loop lag, clock offset bounds)."""
     trace: str = ""
     """Path of the saved trace relative to the report folder, empty when none was saved."""
+    witnesses: tuple[Witness, ...] = ()
+    """What real clients heard of the run's streams; never part of a verdict."""
 
 
 def judge_run(results: Iterable[CheckResult], broken: str = "") -> tuple[RunVerdict, str]:

@@ -53,8 +53,9 @@ FAMILIES = {
 #: The families that have checks, so far for what a URL alone or a shaped job can show.
 CHECKED_FAMILIES = frozenset(
     {"WIRE", "HDR", "RT", "PAD", "REPLAY", "LATE", "SNAP", "POLL", "HB", "LIFE", "QUOTA"}
+    | {"CORS", "OPS"}
 )
-CHECKED_NEEDS = frozenset({"U", "J"})
+CHECKED_NEEDS = frozenset({"U", "J", "U/B"})
 
 #: Members of a profile whose default is too long for a cell of the page.
 IN_WORDS = {"names", "start_body"}

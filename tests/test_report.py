@@ -183,7 +183,7 @@ def test_results_json_is_the_public_format(tmp_path: Path) -> None:
     record = json.loads(written(run, tmp_path)["results.json"])
     assert set(record) == {
         "schema", "target", "profile", "started", "duration_s", "verdict", "checks",
-        "reason", "notes", "known_failures",
+        "reason", "notes", "known_failures", "witnesses",
     }  # fmt: skip
     assert record["schema"] == 1
     assert record["verdict"] == "nonconformant"

@@ -6,6 +6,8 @@ from typing import Final
 from streamgauge.lab import Means, Scenario
 from streamgauge.profile import Profile
 
+from .browser import browser
+from .cors import cors
 from .crowd import crowd
 from .endings import endings
 from .fuzz import fuzz
@@ -15,6 +17,7 @@ from .inputs import inputs
 from .live import LONG_S, live
 from .log import log
 from .mistakes import mistakes
+from .operations import operations
 from .probe import probe
 from .quiet import LONG_QUIET_S, gaps, quiet
 from .quota import quota
@@ -152,4 +155,15 @@ SCENARIOS: Final = (
         "stalled", stalled, "jobs whose readers stall", jobs=4, natural_jobs=0, lasts=_lasts(15.0)
     ),
     Scenario("http2", http2, "streams that share an HTTP/2 connection", jobs=4, lasts=_lasts(10.0)),
+    Scenario("cors", cors, "pages of other origins", jobs=2, natural_jobs=1, lasts=_lasts(3.0)),
+    Scenario("operations", operations, "health checks and metrics", jobs=1, lasts=_lasts(3.0)),
+    Scenario(
+        "browser",
+        browser,
+        "a real browser on a page of another origin",
+        patient=True,
+        jobs=2,
+        natural_jobs=1,
+        lasts=_lasts(12.0),
+    ),
 )

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..results import CheckResult, RunResult, RunVerdict, Verdict
+from ..witness import Witness
 
 SCHEMA = 1
 """Version of `results.json`: it changes when a consumer would have to."""
@@ -133,6 +134,24 @@ def evidence(check: CheckResult) -> str:
     return f"{check.evidence.count:,} {check.evidence.what}".strip()
 
 
+def heard_otherwise(witness: Witness) -> str:
+    """What a client heard that is not so, in a few words; "" where it heard the truth."""
+    counts: dict[str, int] = {}
+    for difference in witness.differences:
+        counts[difference.kind] = counts.get(difference.kind, 0) + difference.count
+    told = [
+        words.format(f"{counts[kind]} {noun}" + ("s" if counts[kind] != 1 else ""))
+        for kind, words, noun in (
+            ("extra", "invents {}", "event"),
+            ("missed", "misses {}", "event"),
+            ("changed", "hears {} wrongly", "event"),
+            ("failed", "gives up on {}", "stream"),
+        )
+        if kind in counts
+    ]
+    return ", ".join(told)
+
+
 def visible(text: str, limit: int = TEXT_CHARS_MAX) -> str:
     """`text` without anything that acts instead of showing: controls and bidi marks as escapes.
 
@@ -174,6 +193,7 @@ def results_json(run: RunResult) -> str:
         "notes": [_plain(note) for note in run.notes],
         "known_failures": _known(run),
         "checks": [_entry(check) for check in run.checks],
+        "witnesses": [_witness(witness) for witness in run.witnesses],
     }
     return json.dumps(record, ensure_ascii=False, indent=2, allow_nan=False) + "\n"
 
@@ -201,6 +221,25 @@ def _entry(check: CheckResult) -> dict[str, Any]:
         "known_failure": None if check.known is None else _plain(check.known),
         "reproduce": _plain(check.reproduce),
         "duration_s": round(check.duration_s, 3),
+    }
+
+
+def _witness(witness: Witness) -> dict[str, Any]:
+    return {
+        "client": witness.client,
+        "version": _plain(witness.version),
+        "streams": witness.streams,
+        "events": witness.events,
+        "left_out": _plain(witness.left_out),
+        "differences": [
+            {
+                "stream": _plain(difference.stream),
+                "kind": difference.kind,
+                "count": difference.count,
+                "example": _plain(difference.example),
+            }
+            for difference in witness.differences
+        ],
     }
 
 

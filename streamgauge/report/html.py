@@ -30,6 +30,7 @@ from .data import (
     evidence,
     found_of,
     headline,
+    heard_otherwise,
     sections,
     selected,
     sentence,
@@ -43,6 +44,8 @@ HEADERS_MAX = 40
 HEADER_CHARS_MAX = 500
 OPEN_PROOFS_MAX = 3
 """Up to so many failures stand with their proof unfolded; more would bury one another."""
+HEARD_MAX = 12
+"""Of what a client heard otherwise, so much is listed."""
 MANY_FAILURES = 12
 """Beyond, the index names the rules only, and each finding keeps its details folded."""
 
@@ -201,7 +204,14 @@ def _template() -> Template:
     environment.filters["found"] = found_of
     environment.filters["offset"] = lambda value: f"{value:,}"
     environment.filters["seconds"] = lambda value: f"{value:+.3f}"
-    environment.globals.update(WORDS=WORDS, COUNTED=COUNTED, counted=counted, summary=_summary)
+    environment.globals.update(
+        WORDS=WORDS,
+        COUNTED=COUNTED,
+        counted=counted,
+        summary=_summary,
+        heard_otherwise=heard_otherwise,
+        heard_max=HEARD_MAX,
+    )
     return environment.get_template("index.html.j2")
 
 

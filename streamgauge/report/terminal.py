@@ -10,7 +10,18 @@ import textwrap
 from collections.abc import Iterable
 
 from ..results import CheckResult, RunResult, RunVerdict, Verdict
-from .data import WORDS, count, counted, found_of, headline, sections, selected, sentence, visible
+from .data import (
+    WORDS,
+    count,
+    counted,
+    found_of,
+    headline,
+    heard_otherwise,
+    sections,
+    selected,
+    sentence,
+    visible,
+)
 
 WIDTH_MIN, WIDTH_MAX = 60, 110
 """Below, nothing aligns; above, lines are hard to read."""
@@ -74,6 +85,10 @@ def terminal_summary(run: RunResult, width: int, colour: bool, report: str = "")
         lines += [paint("Notes", "1")]
         for note in run.notes:
             lines += _wrapped(sentence(_flat(note)), width, "  - ", "    ")
+        lines.append("")
+    if heard := [w for w in run.witnesses if w.differences]:
+        told = "; ".join(f"{w.client} {w.version} {heard_otherwise(w)}" for w in heard)
+        lines += _wrapped(f"Real clients: {_flat(told)} (see the report).", width, "", "  ")
         lines.append("")
     return [*lines, *_verdict(run, width, paint, report)]
 

@@ -9,6 +9,7 @@ MODULES = (
     *("wire", "hdr", "rt", "pad", "replay", "late", "snap", "poll", "hb", "life", "quota"),
     *("iso", "bad", "sec", "priv"),
     *("bp", "h2"),
+    *("cors", "ops"),
 )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 
 from .bp import narrow_send_buffers
+from .cors import other_spelling
 from .model import Control
 from .replay import MEMORY
 from .wire import plain_text
@@ -28,6 +29,12 @@ CONTROLS: list[Control] = [
         patch=narrow_send_buffers,
         profile="stalling.toml",
         about="A reader that takes nothing for four seconds is dropped, a slow one is not.",
+    ),
+    Control(
+        name="cors-other-spelling",
+        passes=("CORS-01", "CORS-02", "CORS-03", "CORS-04", "CORS-05"),
+        patch=other_spelling,
+        about="One fixed origin for everybody, wildcards without credentials, preflights with 200.",
     ),
     Control(
         name="memory-store",

@@ -299,8 +299,9 @@ MUTANTS: list[Mutant] = [
     Mutant(
         name="hdr-no-vary",
         breaks=("HDR-05",),
+        follows=("CORS-04",),
         patch=_no_vary,
-        about="No answer has a Vary.",
+        about="No answer has a Vary, so that caches mix up origins.",
     ),
     Mutant(
         name="hdr-no-nosniff",
