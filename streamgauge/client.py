@@ -20,6 +20,7 @@ import httpx
 
 from .clock import RunClock
 from .recording import End, PackedReads, Read, Recording, Request
+from .relay import Via
 from .sse import Block, Parser
 
 Headers = Iterable[tuple[str, str]]
@@ -103,10 +104,12 @@ class Client:
         bound_s: float,
         info: Mapping[str, Any] | None = None,
         bulk: bool = False,
+        via: Via | None = None,
     ) -> LiveExchange:
         """Begin an exchange in the background; it ends by itself within `bound_s`.
 
         `bulk`: one of hundreds alike; it is not parsed as it comes, and its record is packed.
+        `via`: the way through the relay; what is recorded is the request as the target gets it.
         """
         own = tuple(headers)
         named = {name.lower() for name, _ in own}
@@ -121,15 +124,17 @@ class Client:
             tuple(self._shown(name, value) for name, value in sent),
             body or b"",
         )
-        built = self._http.build_request(
+        http, url, facts = self._http, request.url, dict(info or {})
+        if via is not None:
+            http, url, facts["relay"] = via.http, via.url(request.url), via.note
+            sent.append(via.header)
+        built = http.build_request(
             method,
-            request.url,
+            url,
             headers=[(name.encode("ascii"), value.encode("latin-1")) for name, value in sent],
             content=body,
         )
-        return LiveExchange(
-            self._http, self.clock, built, request, label, bound_s, dict(info or {}), bulk
-        )
+        return LiveExchange(http, self.clock, built, request, label, bound_s, facts, bulk)
 
     def _shown(self, name: str, value: str) -> tuple[str, str]:
         secret = name.lower() in _ALWAYS_SECRET or (name, value) in self.extra_headers

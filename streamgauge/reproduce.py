@@ -16,8 +16,9 @@ def curl(recording: Recording, *, fresh_job: Recording | None = None) -> str:
 
     Secrets are already redacted in recordings: they appear as shell variables to be filled in.
     """
+    through = _through(recording)
     if fresh_job is None or fresh_job is recording:
-        return _line(recording.request, stream=_streams(recording))
+        return through + _line(recording.request, stream=_streams(recording))
     start = _line(fresh_job.request, stream=False, quiet=True)
     line = _line(recording.request, stream=_streams(recording))
     job = str(recording.info.get("job", ""))
@@ -25,10 +26,19 @@ def curl(recording: Recording, *, fresh_job: Recording | None = None) -> str:
         # The URL is the line's last word, quoted where it needs to be.
         head, _, url = line.rpartition(" ")
         line = f'{head} "{url.strip(chr(39)).replace(job, "$JOB")}"'
-    return f"JOB=$({start} |\n  {_JOB_ID})\n{line}"
+    return f"JOB=$({start} |\n  {_JOB_ID})\n{through}{line}"
 
 
 _JOB_ID = "python3 -c 'import json, sys; print(json.load(sys.stdin)[\"job_id\"])'"
+
+
+def _through(recording: Recording) -> str:
+    """A remark on what stood between the suite and the target, which these lines leave out."""
+    relay = recording.info.get("relay")
+    if not isinstance(relay, dict):
+        return ""
+    did = f", which {relay['did']}" if relay.get("did") else ""
+    return f"# The suite came through {relay.get('is')}{did}; this asks the target itself:\n"
 
 
 def _streams(recording: Recording) -> bool:
