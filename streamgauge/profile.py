@@ -109,6 +109,10 @@ class Declared:
     ahead: Literal["gap", "refused"] = "gap"
     not_acceptable_status: int = 406
     terminal_resume_status: int = 204
+    retry_min_ms: int = 500
+    retry_max_ms: int = 30_000
+    recover_s: float = 10.0
+    """Within so much every client of a reconnect storm is served again."""
 
 
 @dataclass(frozen=True, slots=True)
