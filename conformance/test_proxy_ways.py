@@ -20,6 +20,7 @@ from .reading import (
     has_gap,
     has_terminal,
     ids_of,
+    recycled,
     stream_log,
     succeeded,
 )
@@ -120,6 +121,8 @@ def _suffix(run: Run, log: tuple[Seen, ...], recording: Recording, where: str, c
     if expected is None:
         return False
     seen = stream_log(recording, run.profile)
+    if recycled(recording, run.profile):
+        expected = expected[: len(seen)]
     fault, place = difference(expected, seen)
     if fault:
         cached = f"; {did}, since Cache-Control is {recording.header('cache-control')!r}"

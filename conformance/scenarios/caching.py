@@ -36,7 +36,9 @@ async def caching(lab: Lab) -> None:
     await lab.poll(job, "direct poll")
     await _views(lab, passage, job, "late")
     await asyncio.gather(
-        _stream(lab, passage, job, "cached while running"),
+        _stream(
+            lab, passage, job, "cached while running", bound_s=max(BOUND_S, lab.left_s() - 20.0)
+        ),
         reader.until(lab.ended, BOUND_S) if lab.shared.shaped else natural_end(lab),
     )
     await lab.read(job, "final replay", bound_s=10.0)
@@ -83,14 +85,19 @@ async def _views(lab: Lab, passage: Passage, job: Job, when: str) -> None:
 
 
 async def _stream(
-    lab: Lab, passage: Passage, job: Job, label: str, cursor: str | None = None
+    lab: Lab,
+    passage: Passage,
+    job: Job,
+    label: str,
+    cursor: str | None = None,
+    bound_s: float = BOUND_S,
 ) -> Recording:
     return await lab.ask(
         "GET",
         job.stream,
         label=label,
         headers=_stream_headers(cursor),
-        bound_s=BOUND_S,
+        bound_s=bound_s,
         info={"job": job.job_id, "after": cursor},
         via=passage.via(CACHING),
     )

@@ -23,6 +23,7 @@ CONNECTIONS_MAX = 60
 BARREN_MAX = 5
 """After so many connections in a row that showed nothing and were not cut, no more will come."""
 PAUSE_S = 0.1
+NOTICED_S = 0.06
 RETRY_AFTER_MAX_S = 2.0
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
 TURNED_AWAY = frozenset({429, 503})
@@ -76,6 +77,8 @@ async def follow(
             return number + 1  # 204, or an answer that no client survives
         elif any(map(lab.is_log, recording.blocks)) or was_cut(recording):
             barren = 0
+            # Some targets fail who comes back at once, others who leave them time to notice.
+            await asyncio.sleep(NOTICED_S if number % 2 == 0 else 0.0)
         else:
             barren += 1
             await asyncio.sleep(PAUSE_S)

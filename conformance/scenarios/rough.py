@@ -11,15 +11,16 @@ from .ending import KEPT_BACK_S, natural_end
 from .reconnecting import Way, follow
 from .shapes import UNICODE_TEXT, script
 
-EVENTS = 40
+EVENTS = 60
 INTERVAL_MS = 60
 BOUND_S = 20.0
 SPELLS = 2
 """Answers of 503 in a row, a second apart."""
 FIRST_CUT_EVENTS = 6
-LIMIT_BYTES = 50_000
-RESET_BYTES = 30_000
-BYTES_PER_S = 50_000.0
+LIMIT_BYTES = 5_000
+RESET_BYTES = 3_000
+"""Of the first connection; each may last twice as long as the one before it."""
+BYTES_PER_S = 60_000.0
 """Slower than the job at 4 KiB a frame, so that the target feels it."""
 
 NETWORKS = {
@@ -68,10 +69,10 @@ def _always(passage: Passage, powers: Powers) -> Way:
 
 
 def _limits(passage: Passage, size: int, *, reset: bool) -> Way:
-    """Each connection ends after so many bytes; they grow, so that large events get through."""
+    """Connections end after a number of bytes that grows, so that large events get through."""
 
     def way(number: int, _moved: bool) -> Via:
-        return passage.via(Powers(cut_after=size * 2 ** (number // 4), reset=reset))
+        return passage.via(Powers(cut_after=size * 2**number, reset=reset))
 
     return way
 

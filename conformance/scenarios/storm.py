@@ -15,7 +15,7 @@ CLIENTS = 100
 EVENTS = 60
 INTERVAL_MS = 150
 OPEN_S = 6.0
-TRIES_MAX = 8
+TRIES_MAX = 200
 SEEN_AGAIN = 2
 """Events after the storm that a client waits for before it has seen enough."""
 

@@ -5,7 +5,21 @@ from __future__ import annotations
 from . import controls, nulls
 from .model import Mutant, Subject
 
-MODULES = ("wire", "hdr", "rt", "pad", "replay", "late", "snap", "poll", "hb", "life", "quota")
+MODULES = (
+    "wire",
+    "hdr",
+    "rt",
+    "pad",
+    "replay",
+    "late",
+    "snap",
+    "poll",
+    "hb",
+    "life",
+    "quota",
+    "retry",
+    "proxy",
+)
 
 
 def mutants() -> tuple[Mutant, ...]:
