@@ -14,8 +14,9 @@ from streamgauge.recording import Bundle, End, Recording
 from streamgauge.results import Exhibit
 from streamgauge.verdict import Broken, Unable
 
-from .comparing import difference
+from .comparing import difference, suffix
 from .reading import Seen, exhibit, has_gap, has_terminal, stream_log
+from .scenarios.reconnecting import CONNECTIONS_MAX
 
 SURVIVED = frozenset({204, 429, 503, 301, 302, 303, 307, 308})
 """Answers on the way that leave a client its cursor."""
@@ -89,6 +90,8 @@ def assembled(
     if not fault:
         return len(events)
     last = connections[-1]
+    if len(connections) >= CONNECTIONS_MAX and not difference(log[: len(events)], events)[0]:
+        raise Unable(f"{what}: {CONNECTIONS_MAX} connections did not show the whole log")
     if len(events) < len(log) and not has_terminal(events, run.profile) and _ours(last):
         fault = f"{fault}: after {last.ended_at - connections[0].sent_at:.0f} s it had not come"
     where = next((r for event, r in seen if event is place), last)
@@ -97,6 +100,21 @@ def assembled(
     told = f"{what}: {f'{done}, then ' if done else ''}{_resumed(where)}: {fault}"
     shown = exhibit(where, place, "where the two logs part") if place else Exhibit(where)
     raise Broken(told, shown, before if before is not where else None, count=count, what="clients")
+
+
+def resumed_rightly(run: Run, bundle: Bundle, log: Sequence[Seen], label: str) -> str:
+    """What is wrong with a resume that had no proxy in between, "" where nothing is.
+
+    Where a target cannot resume at all, nothing is told by resumes through a proxy.
+    """
+    recording = bundle.get(label)
+    after = recording.info.get("after") or recording.info.get("query") if recording else None
+    if recording is None or not after:
+        return "no resume was made without a proxy"
+    rest = suffix(log, str(after))
+    seen = stream_log(recording, run.profile) if recording.is_stream else ()
+    fault, _ = difference(rest or (), seen)
+    return f"without a proxy, too, {_resumed(recording)}: {fault}" if fault else ""
 
 
 def _resumed(recording: Recording) -> str:

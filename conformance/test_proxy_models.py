@@ -28,6 +28,8 @@ APART_S = 0.3
 """Only events with so much time before the next one can show that they were held back."""
 LATE_MIN = 2
 """A machine that was busy for a moment delays one event; what holds back delays more."""
+HEAD_S = 1.5
+"""A head that takes longer was held back; the reader was there all the same."""
 NEXT_S = 0.25
 """When the next event is here directly for so long, the one before must be through the proxy."""
 
@@ -155,7 +157,9 @@ def _live(run: Run, recording: Recording) -> list[Live]:
     """
     direct = run.need("proxied", "direct")
     seen = stream_log(direct, run.profile) if direct.is_stream else ()
-    opened = recording.sent_at + APART_S
+    # A proxy that holds back the head, too, must not make its reader's lateness go unseen.
+    head_s = (recording.head_at or recording.ended_at) - recording.sent_at
+    opened = recording.sent_at + (head_s if head_s < HEAD_S else APART_S)
     until = recording.ended_at if recording.end in (End.LEFT, End.TIMEOUT) else float("inf")
     found = [
         Live(event.id, event.at, following.at)

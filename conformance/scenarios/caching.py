@@ -115,8 +115,11 @@ async def _behind_a_prefix(lab: Lab, passage: Passage, job: Job, middle: str) ->
         await lab.read(job, f"prefixed {label}", bound_s=10.0, via=via, **how)
 
     query = f"{lab.profile.api.cursor_query}={quote(middle, safe='')}"
+    asked: dict[str, Any] = {"query": query, "info": {"query": middle}}
     await asyncio.gather(
+        lab.read(job, "direct resume", cursor=middle, bound_s=10.0),
+        lab.read(job, "direct query", bound_s=10.0, **asked),
         read("whole"),
         read("header", cursor=middle),
-        read("query", query=query, info={"query": middle}),
+        read("query", **asked),
     )

@@ -16,6 +16,8 @@ from streamgauge.lab import Job, Lab
 from streamgauge.recording import Recording
 from streamgauge.relay import MOVED, Via
 
+from ..reading import recycled
+
 Way = Callable[[int, bool], Via | None]
 """The way of the nth connection, and whether it follows a redirect of the relay."""
 
@@ -24,6 +26,8 @@ BARREN_MAX = 5
 """After so many connections in a row that showed nothing and were not cut, no more will come."""
 PAUSE_S = 0.1
 NOTICED_S = 0.06
+RECYCLED_S = 0.3
+"""Before who was recycled comes back; a job of some seconds is over before the connections are."""
 RETRY_AFTER_MAX_S = 2.0
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
 TURNED_AWAY = frozenset({429, 503})
@@ -75,6 +79,9 @@ async def follow(
             await asyncio.sleep(retry_after_s(recording))
         elif not recording.is_stream and recording.answered:
             return number + 1  # 204, or an answer that no client survives
+        elif recycled(recording, lab.profile):
+            barren = 0
+            await asyncio.sleep(RECYCLED_S)
         elif any(map(lab.is_log, recording.blocks)) or was_cut(recording):
             barren = 0
             # Some targets fail who comes back at once, others who leave them time to notice.

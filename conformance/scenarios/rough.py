@@ -45,7 +45,10 @@ async def rough(lab: Lab) -> None:
         lab.adopt(live, job.started)
         lab.facts["job"] = job.job_id
         await together(_clients(lab, passage, job, lab.left_s() - KEPT_BACK_S), natural_end(lab))
-    await lab.read(job, "final replay", bound_s=10.0)
+    final = await lab.read(job, "final replay", bound_s=10.0)
+    ids = [b.own_id for b in final.blocks if lab.is_log(b) and b.own_id]
+    if ids:
+        await lab.read(job, "direct resume", cursor=ids[len(ids) // 2], bound_s=10.0)
 
 
 async def _clients(lab: Lab, passage: Passage, job: Job, bound_s: float) -> None:

@@ -72,12 +72,14 @@ MUTANTS: list[Mutant] = [
     Mutant(
         name="hb-never",
         breaks=("HB-01",),
+        follows=("PROXY-05",),
         patch=_never,
         about="There are no heartbeats.",
     ),
     Mutant(
         name="hb-rarely",
         breaks=("HB-01",),
+        follows=("PROXY-05",),
         patch=partial(rarely, 4.5),
         about="Heartbeats come at more than twice the declared interval.",
     ),

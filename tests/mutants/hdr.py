@@ -287,12 +287,14 @@ MUTANTS: list[Mutant] = [
     Mutant(
         name="hdr-cacheable",
         breaks=("HDR-03",),
+        follows=("PROXY-04", "PROXY-07"),
         patch=partial(stream_header, "Cache-Control", "public, max-age=60"),
         about="Streams may be cached for a minute.",
     ),
     Mutant(
         name="hdr-no-x-accel",
         breaks=("HDR-04",),
+        follows=("PROXY-01",),
         patch=partial(stream_header, "X-Accel-Buffering", None),
         about="X-Accel-Buffering is absent.",
     ),

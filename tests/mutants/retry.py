@@ -179,7 +179,7 @@ MUTANTS: list[Mutant] = [
     Mutant(
         name="retry-redirect-drops-cursor",
         breaks=("RETRY-04",),
-        follows=("REPLAY-10", "PROXY-07"),
+        follows=("REPLAY-10",),
         patch=_redirects_without_query,
         about="A resume by query is redirected to the stream without its cursor.",
     ),
