@@ -37,7 +37,7 @@ def _through(recording: Recording) -> str:
     relay = recording.info.get("relay")
     if not isinstance(relay, dict):
         return ""
-    did = f", which {relay['did']}" if relay.get("did") else ""
+    did = f" ({relay['did']})" if relay.get("did") else ""
     return f"# The suite came through {relay.get('is')}{did}; this asks the target itself:\n"
 
 
