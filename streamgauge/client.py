@@ -21,6 +21,7 @@ import httpx
 from .clock import RunClock
 from .members import PLAIN, Members
 from .recording import End, PackedReads, Read, Recording, Request
+from .relay import Via
 from .secrets import REDACTED, Secrets
 from .sse import Block, Parser
 from .verdict import ReadsOnly
@@ -138,10 +139,12 @@ class Client:
         bound_s: float,
         info: Mapping[str, Any] | None = None,
         bulk: bool = False,
+        via: Via | None = None,
     ) -> LiveExchange:
         """Begin an exchange in the background; it ends by itself within `bound_s`.
 
         `bulk`: one of hundreds alike; it is not parsed as it comes, and its record is packed.
+        `via`: the way through the relay; what is recorded is the request as the target gets it.
         """
         self.require_harmless(method)
         own = tuple(headers)
@@ -158,25 +161,30 @@ class Client:
             tuple(self._shown(name, value) for name, value in sent),
             body or b"",
         )
-        built = self._http.build_request(
+        http, url, facts = self._http, self.secrets.sent(url), dict(info or {})
+        if via is not None:
+            http, url, facts["relay"] = via.http, via.url(url), via.note
+            sent.append(via.header)
+        built = http.build_request(
             method,
-            self.secrets.sent(url),
+            url,
             headers=[(name.encode("ascii"), value.encode("latin-1")) for name, value in sent],
             content=body,
         )
         self.asked_at = self.clock.now()
         return LiveExchange(
-            self._http,
+            http,
             self.clock,
             built,
             request,
             label,
             bound_s,
-            dict(info or {}),
+            facts,
             bulk,
             self.members,
             self.secrets,
-            self._ended,
+            # What the relay cuts on purpose says nothing about the target.
+            self._ended if via is None else _nothing,
         )
 
     def _ended(self, end: End) -> None:
@@ -361,6 +369,10 @@ class LiveExchange:
             before = (b.event.last_event_id for b in reversed(self.blocks) if b.event is not None)
             blocks = self._members.translated(blocks, next(before, ""))
         self.blocks.extend(blocks)
+
+
+def _nothing(_: End) -> None:
+    """An end that concerns nobody."""
 
 
 def is_secret(name: str) -> bool:

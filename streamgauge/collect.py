@@ -179,6 +179,8 @@ async def collect(
         evidence.shaped, evidence.found = shared.shaped, shared.found
         if not shared.calm:
             evidence.note_lags(lags)
+        if shared.passage is not None:
+            await shared.passage.aclose()
         for each in (client, *others):
             await each.aclose()
 

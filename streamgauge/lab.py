@@ -21,6 +21,7 @@ from .limits import Jobs
 from .members import at_path, first_at
 from .profile import Profile
 from .recording import Bundle, End, Recording, Request
+from .relay import Passage, Via
 from .sse import Block
 from .verdict import Unable
 
@@ -125,6 +126,8 @@ class Shared:
     """What was seen when the target had gone away."""
     waiting: dict[str, tuple[str, float]] = field(default_factory=dict)
     """Scenario -> what it waits for, until when: the progress line."""
+    passage: Passage | None = None
+    """The way through the relay, once a scenario has asked for it."""
 
     def has(self, part: str) -> bool:
         """Whether an optional part may be used: not declared absent, and found."""
@@ -169,6 +172,13 @@ class Lab:
     def expect(self, why: str, seconds: float) -> None:
         """Say in the progress line what this scenario is busy with, for about how long."""
         self.shared.waiting[self.name] = (why, self.now() + seconds)
+
+    async def passage(self) -> Passage:
+        """The way through the suite's own proxy; one relay serves the whole run."""
+        if self.shared.passage is None:
+            self.shared.passage = Passage(self.client.base_url)
+        await self.shared.passage.start()
+        return self.shared.passage
 
     # -- jobs -----------------------------------------------------------------------------------
 
@@ -304,6 +314,7 @@ class Lab:
         bulk: bool = False,
         info: Mapping[str, Any] | None = None,
         own: bool = True,
+        via: Via | None = None,
     ) -> LiveExchange:
         """Open a stream in the background.
 
@@ -318,6 +329,7 @@ class Lab:
             bulk: see `Client.open`.
             info: facts to record beside the job and the cursor.
             own: False for a stream that outlives this scenario (see `adopt`).
+            via: the way through the relay, None for none.
         """
         sent = [("Accept", "text/event-stream"), ("Cache-Control", "no-store"), *headers]
         names = [name.lower() for name, _ in headers]
@@ -334,6 +346,7 @@ class Lab:
             bound_s=min(bound_s, self.left_s()),
             bulk=bulk,
             info={"job": job.job_id, "after": cursor, **(info or {})},
+            via=via,
         )
         return self._note(live) if own else live
 
@@ -396,6 +409,7 @@ class Lab:
         body: bytes | None = None,
         bound_s: float = ANSWER_S,
         info: Mapping[str, Any] | None = None,
+        via: Via | None = None,
     ) -> Recording:
         if absent := self._absent(label, path):
             return absent
@@ -411,6 +425,7 @@ class Lab:
                 body=body,
                 bound_s=min(bound_s, self.left_s()),
                 info=info,
+                via=via,
             )
         )
         answer = await live.finish()

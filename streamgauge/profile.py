@@ -159,6 +159,10 @@ class Declared:
     """A larger request body is refused."""
     echoes_input: bool = False
     """Events may repeat what a start said."""
+    retry_min_ms: int = 500
+    retry_max_ms: int = 30_000
+    recover_s: float = 10.0
+    """Within so much every client of a reconnect storm is served again."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,8 +17,9 @@ def curl(recording: Recording, *, fresh_job: Recording | None = None) -> str:
 
     Secrets are already redacted in recordings: they appear as shell variables to be filled in.
     """
+    through = _through(recording)
     if fresh_job is None or fresh_job is recording:
-        return _over(recording, _line(recording.request, stream=_streams(recording)))
+        return through + _over(recording, _line(recording.request, stream=_streams(recording)))
     start = _line(fresh_job.request, stream=False, quiet=True)
     path = "".join(f'["{step}"]' for step in str(fresh_job.info.get("at", "job_id")).split("."))
     line = _over(recording, _line(recording.request, stream=_streams(recording)))
@@ -28,7 +29,7 @@ def curl(recording: Recording, *, fresh_job: Recording | None = None) -> str:
         head, _, url = line.rpartition(" ")
         line = f'{head} "{url.strip(chr(39)).replace(job, "$JOB")}"'
     told = f"python3 -c 'import json, sys; print(json.load(sys.stdin){path})'"
-    return f"JOB=$({start} |\n  {told})\n{line}"
+    return f"JOB=$({start} |\n  {told})\n{through}{line}"
 
 
 def _over(recording: Recording, line: str) -> str:
@@ -37,6 +38,15 @@ def _over(recording: Recording, line: str) -> str:
         return line
     option = "--http2" if recording.request.url.startswith("https") else "--http2-prior-knowledge"
     return line.replace("curl ", f"curl {option} ", 1)
+
+
+def _through(recording: Recording) -> str:
+    """A remark on what stood between the suite and the target, which these lines leave out."""
+    relay = recording.info.get("relay")
+    if not isinstance(relay, dict):
+        return ""
+    did = f" ({relay['did']})" if relay.get("did") else ""
+    return f"# The suite came through {relay.get('is')}{did}; this asks the target itself:\n"
 
 
 def _streams(recording: Recording) -> bool:

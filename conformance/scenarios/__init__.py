@@ -7,25 +7,31 @@ from streamgauge.lab import Means, Scenario
 from streamgauge.profile import Profile
 
 from .browser import browser
+from .caching import caching
 from .cors import cors
 from .crowd import crowd
+from .cuts import cuts
 from .endings import endings
 from .fuzz import fuzz
 from .history import history
 from .http2 import http2
+from .idle import idle
 from .inputs import inputs
 from .live import LONG_S, live
 from .log import log
 from .mistakes import mistakes
 from .operations import operations
 from .probe import probe
+from .proxied import proxied
 from .quiet import LONG_QUIET_S, gaps, quiet
 from .quota import quota
 from .race import race
+from .rough import rough
 from .secrets import plain, secrets
 from .siege import siege
 from .stalled import slow, stalled
 from .starts import starts
+from .storm import storm
 from .strangers import strangers
 from .texts import texts
 from .waiting import opening, waiting
@@ -166,4 +172,17 @@ SCENARIOS: Final = (
         natural_jobs=1,
         lasts=_lasts(12.0),
     ),
+    Scenario(
+        "idle",
+        idle,
+        "a quiet stream behind an idle timeout",
+        patient=True,
+        jobs=1,
+        lasts=_quiet_s,
+    ),
+    Scenario("proxied", proxied, "a running job behind proxies", jobs=3, lasts=_lasts(15.0)),
+    Scenario("rough", rough, "a running job through a bad network", jobs=2, lasts=_lasts(15.0)),
+    Scenario("caching", caching, "a job behind a prefix and a cache", jobs=2, lasts=_lasts(8.0)),
+    Scenario("cuts", cuts, "streams that are cut", jobs=4, lasts=_lasts(12.0)),
+    Scenario("storm", storm, "a reconnect storm", jobs=2, lasts=_lasts(10.0)),
 )

@@ -10,6 +10,7 @@ MODULES = (
     *("iso", "bad", "sec", "priv"),
     *("bp", "h2"),
     *("cors", "ops"),
+    *("retry", "proxy"),
 )
 
 
