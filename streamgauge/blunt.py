@@ -20,9 +20,10 @@ from urllib.parse import urlsplit
 
 import h11
 
-from .client import REDACTED, Client
+from .client import Client
 from .raw import connect
 from .recording import End, Read, Recording, Request
+from .secrets import REDACTED
 
 ANSWER_BYTES_MAX = 1024 * 1024
 """No answer is read beyond this."""
@@ -88,14 +89,16 @@ async def say(
         head_only: leave when an answer below 400 has begun; errors are read to the end.
         info: facts to record.
     """
+    client.require_harmless(wording.method)
     base = urlsplit(client.base_url)
-    target = base.path.rstrip("/") + wording.target
-    url = f"{base.scheme}://{base.netloc}{target}"
+    path = base.path.rstrip("/") + wording.target
+    url = client.secrets.shown(f"{base.scheme}://{base.netloc}{path}")
+    target = client.secrets.sent(path)
     sent_at = client.clock.now()
     answer = _Answer()
     end, error = End.CUT, ""
     try:
-        async with _connection(url) as (reader, writer):
+        async with _connection(client.base_url) as (reader, writer):
             writing = asyncio.create_task(
                 _write(writer, _head(client, wording, target), wording, answer)
             )
@@ -209,12 +212,13 @@ async def _read(
         answer.closed = not data
         try:
             parser.receive_data(data)
-            _take(parser, answer, at)
+            _take(parser, answer, at, client)
         except h11.RemoteProtocolError:
             if not data:
                 return End.CUT
             if not answer.reads:
-                answer.reads.append(Read(at, data))  # what is no HTTP is evidence as it is
+                # What is no HTTP is evidence as it is.
+                answer.reads.append(Read(at, client.secrets.masked(data)))
             raise
         if answer.whole or not data:
             answer.surplus += parser.trailing_data[0] if answer.whole else b""
@@ -224,7 +228,7 @@ async def _read(
     return End.LEFT
 
 
-def _take(parser: h11.Connection, answer: _Answer, at: float) -> None:
+def _take(parser: h11.Connection, answer: _Answer, at: float, client: Client) -> None:
     while True:
         event = parser.next_event()
         if isinstance(event, h11.InformationalResponse):
@@ -234,14 +238,14 @@ def _take(parser: h11.Connection, answer: _Answer, at: float) -> None:
             answer.status, answer.head_at = event.status_code, at
             answer.version = f"HTTP/{event.http_version.decode('ascii')}"
             answer.headers = tuple(
-                (name.decode("latin-1"), _shown(name, value))
+                (name.decode("latin-1"), client.secrets.masked_text(_shown(name, value)))
                 for name, value in event.headers.raw_items()
             )
             names = {name.lower() for name, _ in answer.headers}
             answer.framed = bool(names & {"content-length", "transfer-encoding"})
             answer.news.set()
         elif isinstance(event, h11.Data):
-            answer.reads.append(Read(at, bytes(event.data)))
+            answer.reads.append(Read(at, client.secrets.masked(bytes(event.data))))
         elif isinstance(event, h11.EndOfMessage):
             answer.whole = True
             return

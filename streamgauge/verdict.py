@@ -56,6 +56,10 @@ class Unable(Exception):
     """The rule could not be tested; the message says what was missing."""
 
 
+class ReadsOnly(Unable):
+    """The run may only read: what would start or change something is left out, with this reason."""
+
+
 class Inapplicable(Exception):
     """The rule does not apply to this target; the message says why (profile line, absent part)."""
 

@@ -134,6 +134,8 @@ async def _negotiation(lab: Lab, job: Job) -> None:
 
 async def _methods(lab: Lab, job: Job) -> None:
     api = lab.profile.api
+    for name, url in (("stream", job.stream), ("snapshot", job.snapshot), ("events", job.events)):
+        await lab.raw("HEAD", url, label=f"head {name}", headers=(("Accept", "*/*"),))
     for name, method, url in (
         ("stream delete", "DELETE", job.stream),
         ("stream post", "POST", job.stream),
@@ -143,14 +145,17 @@ async def _methods(lab: Lab, job: Job) -> None:
         ("stream unknown", "STREAMGAUGE", job.stream),
     ):
         await lab.ask(method, url, label=f"method {name}", bound_s=STREAM_BOUND_S)
-    for name, url in (("stream", job.stream), ("snapshot", job.snapshot), ("events", job.events)):
-        await lab.raw("HEAD", url, label=f"head {name}", headers=(("Accept", "*/*"),))
 
 
 async def _unknown(lab: Lab) -> None:
     api = lab.profile.api
     nobody = str(uuid.uuid4())
-    for name, path in (("stream", api.stream), ("snapshot", api.snapshot), ("events", api.events)):
+    known = lab.shared.has
+    for name, path in (
+        ("stream", api.stream),
+        ("snapshot", api.snapshot if known("snapshot") else ""),
+        ("events", api.events if known("polling") else ""),
+    ):
         await lab.ask(
             "GET",
             path.replace("{job_id}", nobody),

@@ -42,6 +42,9 @@ async def live(lab: Lab) -> None:
     lab.facts["job"] = job.job_id
     lab.expect("a running job, watched from many sides", lasts_s)
     bound_s = min(lasts_s + 30.0, lab.left_s())
+    if lab.profile.capabilities.join is False:
+        await _until_end(lab, [first], lasts_s)
+        return
     readers = [lab.stream(job, f"reader {n}", bound_s=bound_s) for n in range(1, READERS)]
     coded = lab.stream(
         job,

@@ -8,6 +8,9 @@ from .model import Mutant, Subject
 MODULES = (
     *("wire", "hdr", "rt", "pad", "replay", "late", "snap", "poll", "hb", "life", "quota"),
     *("iso", "bad", "sec", "priv"),
+    *("bp", "h2"),
+    *("cors", "ops"),
+    *("retry", "proxy"),
 )
 
 
