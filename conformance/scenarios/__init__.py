@@ -76,7 +76,7 @@ SCENARIOS: Final = (
         lasts=_lasts(5.0),
     ),
     Scenario("texts", texts, "texts that break careless encoders", jobs=9, lasts=_lasts(2.0)),
-    Scenario("inputs", inputs, "odd and wrong requests", jobs=3, natural_jobs=1, lasts=_lasts(5.0)),
+    Scenario("inputs", inputs, "odd and wrong requests", jobs=3, lasts=_lasts(5.0)),
     Scenario("race", race, "joins that race a burst", jobs=4, lasts=_lasts(12.0)),
     Scenario("history", history, "a long history, replayed", jobs=3, lasts=_lasts(16.0)),
     Scenario("quota", quota, "clients at their quota", jobs=67, natural_jobs=40, lasts=_lasts(7.0)),
