@@ -8,12 +8,11 @@ an interrupted run can still judge what it has.
 from __future__ import annotations
 
 import asyncio
-import os
 import platform
 import signal
 import sys
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
@@ -29,6 +28,7 @@ from .known import mark, notes
 from .lab import Scenario
 from .limits import LEFT_OUT, NOT_BEGUN
 from .options import UsageError, add_options, hide_query, known_from, target_from
+from .progress import Progress
 from .report import terminal_summary, write_report
 from .results import (
     SEVERITY,
@@ -158,7 +158,7 @@ class Session:
         definitions = [d for item in items if (d := _definition(item)) is not None]
         wanted = {name for item in items for name in _scenarios_of(item)}
         scenarios = [scenario for scenario in self._scenarios() if scenario.name in wanted]
-        terminal = Progress(self.config)
+        terminal = Progress(quiet=self.config.option.verbose < -1)
         signal.signal(signal.SIGTERM, signal.default_int_handler)
         try:
             played = partial(self._judge_early, definitions)
@@ -301,41 +301,6 @@ class Session:
             f"streamgauge {_version('streamgauge')}, Python {platform.python_version()}, "
             + ", ".join(f"{name} {_version(name)}" for name in names)
         ]
-
-
-class Progress:
-    """One line that says what is being waited for and for how long; plain lines in a log file."""
-
-    PLAIN_EVERY_S = 10.0
-
-    def __init__(self, config: pytest.Config) -> None:
-        self._live = sys.stderr.isatty()
-        self._quiet = config.option.verbose < -1
-        self._next = self.PLAIN_EVERY_S
-        self._shown = False
-
-    def show(self, waiting: Mapping[str, tuple[str, float]], now: float) -> None:
-        if self._quiet or not waiting:
-            return
-        longest = max(waiting.values(), key=lambda item: item[1])
-        left = max(0.0, longest[1] - now)
-        also = f" (and {len(waiting) - 1} more)" if len(waiting) > 1 else ""
-        for_ = f", {left:.0f} s to go" if left else ""
-        line = f"{now:4.0f} s  waiting for: {longest[0]}{for_}{also}"
-        if self._live:
-            columns = os.get_terminal_size(sys.stderr.fileno()).columns
-            sys.stderr.write("\r\x1b[K" + line[: columns - 1])
-            sys.stderr.flush()
-            self._shown = True
-        elif now >= self._next:
-            self._next = now + self.PLAIN_EVERY_S
-            sys.stderr.write(line + "\n")
-            sys.stderr.flush()
-
-    def clear(self) -> None:
-        if self._shown:
-            sys.stderr.write("\r\x1b[K")
-            sys.stderr.flush()
 
 
 def _definition(item: pytest.Item) -> Check | None:

@@ -11,6 +11,7 @@ from streamgauge.catalogue import catalogue
 from streamgauge.known import KnownError, load_known, mark, notes
 from streamgauge.report import terminal_summary
 from streamgauge.report.files import render
+from streamgauge.report.overview import Judged
 from streamgauge.results import (
     CheckResult,
     Evidence,
@@ -128,3 +129,9 @@ def test_every_output_shows_it_as_known() -> None:
         "PAD-01": "proxy, see 4711",
     }
     assert record["checks"][1]["verdict"] == "fail"
+
+
+def test_the_overview_shows_it_as_known() -> None:
+    """If a target is conformant but for known failures, then the overview says so as well."""
+    results = {"verdict": "conformant", "known_failures": {"failed": ["PAD-01"]}}
+    assert Judged("u", "f", 0, results).headline == "Conformant, but for known failures"

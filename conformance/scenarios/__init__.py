@@ -105,7 +105,6 @@ SCENARIOS: Final = (
         "odd and wrong requests",
         Means.READS,
         jobs=3,
-        natural_jobs=1,
         lasts=_lasts(5.0),
     ),
     Scenario("race", race, "joins that race a burst", Means.READS, jobs=4, lasts=_lasts(12.0)),

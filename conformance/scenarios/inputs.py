@@ -171,6 +171,8 @@ async def _unknown(lab: Lab) -> None:
         ("no fields", headers, b"{}"),
         ("not declared json", plain, b"{}"),
     ):
+        if lab.shared.jobs.limited and lab.shared.jobs.left < 1:
+            return  # a target that accepted one of these would start more jobs than allowed
         await lab.ask("POST", api.start, label=f"bad start {name}", headers=sent, body=body)
 
 

@@ -64,9 +64,13 @@ HEADLINES: Mapping[RunVerdict, str] = {
 
 def headline(run: RunResult) -> str:
     """The verdict in words; never a bare "conformant" where known failures were left out."""
-    words = HEADLINES[run.verdict]
-    known = any(check.is_known_failure for check in run.checks)
-    return f"{words}, but for known failures" if known and run.verdict in _EXCEPTED else words
+    return headline_of(run.verdict, known=any(check.is_known_failure for check in run.checks))
+
+
+def headline_of(verdict: RunVerdict, *, known: bool) -> str:
+    """The same, where only the verdict is at hand and whether a known failure was left out."""
+    words = HEADLINES[verdict]
+    return f"{words}, but for known failures" if known and verdict in _EXCEPTED else words
 
 
 _EXCEPTED = (RunVerdict.CONFORMANT, RunVerdict.INCOMPLETE)

@@ -15,7 +15,7 @@ from typing import Any
 from jinja2 import DictLoader, Environment, StrictUndefined
 
 from ..results import RunVerdict, Verdict
-from .data import HEADLINES, ORDER, WORDS, visible
+from .data import ORDER, WORDS, headline_of, visible
 from .files import replace_files
 from .html import part
 from .markdown import inline
@@ -46,7 +46,8 @@ class Judged:
 
     @property
     def headline(self) -> str:
-        return HEADLINES[self.verdict]
+        known = bool(self.results and self.results.get("known_failures", {}).get("failed"))
+        return headline_of(self.verdict, known=known)
 
     def verdict_of(self, identifier: str) -> Verdict:
         for row in self.results["checks"] if self.results else ():
