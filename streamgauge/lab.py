@@ -296,6 +296,12 @@ class Lab:
             self._plain.append(start)
         self._plain += self.shared.gate_answers
 
+    def shared_job(self) -> Job:
+        """The target's own job, its start taken into this scenario's bundle; its reader is not."""
+        job, _ = self.natural()
+        self._plain.append(job.started)
+        return job
+
     async def cancel(self, job: Job, label: str) -> Recording:
         return await self.ask("POST", job.cancel, label=label, info={"job": job.job_id})
 

@@ -39,7 +39,7 @@ async def cuts(lab: Lab) -> None:
     if lab.shared.shaped:
         await together(_running(lab, passage, chance), _swept(lab, passage, chance))
         return
-    job, _ = lab.natural()
+    job = lab.shared_job()
     await together(_early(lab, passage, job, lab.left_s() - KEPT_BACK_S), natural_end(lab))
     lab.facts.update(running=job.job_id, swept=job.job_id)
     await lab.read(job, "running replay")

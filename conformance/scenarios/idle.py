@@ -33,8 +33,7 @@ async def idle(lab: Lab) -> None:
         job = await lab.start("start", shape)
         bound_s = quiet_s + 15.0
     else:
-        job, live = lab.natural()
-        lab.adopt(live, job.started)
+        job = lab.shared_job()
         bound_s = max(1.0, lab.left_s() - 10.0)
     lab.facts["job"] = job.job_id
     lab.expect("a quiet stream behind an idle timeout", quiet_s)

@@ -42,8 +42,7 @@ async def _read(lab: Lab, passage: Passage, real: list[RealProxy]) -> None:
         job = await lab.start("start", script(EVENTS, INTERVAL_MS))
         bound_s = EVENTS * INTERVAL_MS / 1000 + 12.0
     else:
-        job, live = lab.natural()
-        lab.adopt(live, job.started)
+        job = lab.shared_job()
         bound_s = max(1.0, lab.left_s() - 20.0)
     lab.facts["job"] = job.job_id
     readers = [lab.stream(job, "direct", bound_s=bound_s)]

@@ -41,8 +41,7 @@ async def rough(lab: Lab) -> None:
         lab.facts["job"] = job.job_id
         await _clients(lab, passage, job, BOUND_S)
     else:
-        job, live = lab.natural()
-        lab.adopt(live, job.started)
+        job = lab.shared_job()
         lab.facts["job"] = job.job_id
         await together(_clients(lab, passage, job, lab.left_s() - KEPT_BACK_S), natural_end(lab))
     final = await lab.read(job, "final replay", bound_s=10.0)

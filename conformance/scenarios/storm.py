@@ -27,8 +27,7 @@ async def storm(lab: Lab) -> None:
         if lab.shared.shaped:
             job = await lab.start("start", script(EVENTS, INTERVAL_MS))
         else:
-            job, live = lab.natural()
-            lab.adopt(live, job.started)
+            job = lab.shared_job()
         lab.facts["job"] = job.job_id
         readers = [lab.stream(job, f"reader {n}", bound_s=30.0) for n in range(CLIENTS)]
         await asyncio.gather(*(reader.until(lab.seen(1), OPEN_S) for reader in readers))
