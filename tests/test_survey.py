@@ -69,11 +69,11 @@ def test_what_stands_inside_the_json_is_found() -> None:
 
 def test_hostile_names_cannot_leave_their_line(tmp_path: Path) -> None:
     """If a target's names hold quotes and line ends, then the profile still says what was seen."""
-    name = 'x"] \\ é #'
+    name = 'x"] \\ é # 🚀'
     seen = look_at(stream((1.0, f"id: 1\nevent: {name}\ndata: {{}}\n\nid: 2\ndata: {{}}\n\n")))
     seen.last, seen.ended = name, True
     path = tmp_path / "p.toml"
-    path.write_text(profile_text(Survey("http://h\n[api]", stream=seen, notes=["a\nb = 1"])))
+    path.write_text(profile_text(Survey("http://h", stream=seen, notes=["a\nb = 1"])))
     assert load_profile(str(path)).events.terminal == (name,)
 
 
