@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from streamgauge.applies import why_not
 from streamgauge.check import Run, check
 from streamgauge.recording import End, Recording
-from streamgauge.verdict import Broken, Found, Unable
+from streamgauge.verdict import Broken, Found, Unable, Undecided
 
 from .payloads import schema_fault
 from .reading import (
@@ -218,13 +218,23 @@ def test_no_clean_end_without_the_terminal_event(run: Run) -> Found:
             seen = stream_log(recording, run.profile)
             lasted = recording.ended_at - opened
             longest, judged = max(longest, lasted), judged + 1
+            broke = recording.end in (End.CUT, End.RESET, End.PROTOCOL_ERROR)
+            if broke and run.profile.api.start_streams and not terminal_places(seen, run.profile):
+                raise Broken(
+                    f"{recording.label} broke off after {lasted:.1f} s and {len(seen)} events "
+                    "without a terminal event, and nothing can take up a stream that is the "
+                    "answer to its own start",
+                    exhibit(recording, seen[-1] if seen else None, "the last event"),
+                    count=judged,
+                    what="streams of running jobs",
+                )
             if (
                 recording.ended_cleanly
                 and not terminal_places(seen, run.profile)
                 and not recycled(recording, run.profile)
             ):
                 if seen and not run.profile.events.names:
-                    raise Unable(
+                    raise Undecided(
                         f"{recording.label} ended cleanly with {seen[-1].type!r}, which the "
                         "profile does not list under events.terminal: is it the end of the log?"
                     )

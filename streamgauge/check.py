@@ -24,7 +24,7 @@ from .results import CheckResult, Exhibit, Verdict
 from .results import Evidence as Counted
 from .sse import Block
 from .untimed import Untimed
-from .verdict import Broken, Found, Inapplicable, NotRun, Unable
+from .verdict import Broken, Found, Inapplicable, NotRun, Unable, Undecided
 
 RUN_FIXTURE = "streamgauge_run"
 
@@ -279,7 +279,7 @@ def _run_function(definition: Check, run: Run) -> Found:
         return definition.function(run.only(definition.scenarios))
     except Unable as unable:
         evidence = run.evidence
-        if not evidence.stopped and run.proven:
+        if not evidence.stopped and run.proven and not isinstance(unable, Undecided):
             if evidence.left_out and str(unable) == evidence.left_out:
                 # A scenario was stopped at its first request that would have changed something.
                 raise _leaving_out(evidence) from unable

@@ -137,6 +137,16 @@ class Shared:
             part, ""
         )
 
+    def one_reader(self) -> str:
+        """Why a job can have one reader only, once and from its start; "" where it can have more.
+
+        Where nobody gets the log again, further readers may even take events from the first.
+        """
+        if self.profile.capabilities.join is False:
+            return self.profile.says("capabilities.join")
+        replay, resume = self.found.get("replay", ""), self.found.get("resume", "")
+        return replay if replay and resume else ""
+
 
 class Lab:
     """One scenario's access to the target."""
@@ -301,6 +311,10 @@ class Lab:
         job, _ = self.natural()
         self._plain.append(job.started)
         return job
+
+    def watch(self, live: LiveExchange) -> None:
+        """Take an exchange that was opened below this lab into its bundle."""
+        self._exchanges.append(live)
 
     async def cancel(self, job: Job, label: str) -> Recording:
         return await self.ask("POST", job.cancel, label=label, info={"job": job.job_id})

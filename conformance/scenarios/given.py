@@ -28,7 +28,7 @@ async def the_only_stream(lab: Lab) -> None:
     """Open the stream that everything is judged by, and look what it offers."""
     shared = lab.shared
     if lab.profile.api.start_streams:
-        job, reader = _started(lab)
+        job, reader = started_stream(lab, READER, 1)
     else:
         job = given_job(lab, shared.given or Given())
         reader = lab.stream(job, READER, bound_s=STREAM_BOUND_S, own=False)
@@ -50,17 +50,20 @@ async def the_only_stream(lab: Lab) -> None:
     await look_for_reading(lab)
 
 
-def _started(lab: Lab) -> tuple[Job, LiveExchange]:
-    """Send the start whose answer is the stream."""
-    name = "stream 1"
+def started_stream(
+    lab: Lab, label: str, number: int, headers: tuple[tuple[str, str], ...] = ()
+) -> tuple[Job, LiveExchange]:
+    """Send a start whose answer is the stream."""
+    name = f"stream {number}"
     reader = lab.client.open(
         lab.profile.api.start,
-        label=READER,
+        label=label,
         method="POST",
         headers=[
             ("Content-Type", "application/json"),
             ("Accept", "text/event-stream"),
-            *(each for each in lab.start_headers(lab.new_client()) if each[0].startswith("X-")),
+            *lab.start_headers(lab.new_client())[2:],
+            *headers,
         ],
         body=lab.start_body(None),
         bound_s=STREAM_BOUND_S,
@@ -90,20 +93,27 @@ def _nothing(lab: Lab, url: str) -> Recording:
 
 
 async def look_for_reading(lab: Lab) -> None:
-    """Whether events have ids, and whether a second reader gets the log from its beginning."""
+    """Whether events have ids, and whether a second reader gets the log from its beginning.
+
+    A second reader may take events from the first: where jobs can be started, it gets its own.
+    """
     shared, capabilities = lab.shared, lab.profile.capabilities
-    reader = shared.natural_reader
-    if reader is None or "auto" not in (capabilities.resume, capabilities.replay):
+    reader, job = shared.natural_reader, shared.natural
+    if reader is None or job is None or "auto" not in (capabilities.resume, capabilities.replay):
         return
+    if capabilities.replay == "auto" and lab.profile.api.start and not shared.client.reads_only:
+        job = await lab.start("look start")
+        reader = lab.stream(job, "first reader", bound_s=FIRST_EVENT_WITHIN_S + 10.0)
+        await reader.until(lab.seen(1), FIRST_EVENT_WITHIN_S)
     log = [block for block in reader.blocks if lab.is_log(block)]
     if not log:
         shared.found.setdefault("resume", "no event was seen in time")
         shared.found.setdefault("replay", "no event was seen in time")
         return
     shared.found["resume"] = "" if log[0].own_id else "no event carries an id"
-    if capabilities.join is False or shared.natural is None or capabilities.replay != "auto":
+    if capabilities.join is False or capabilities.replay != "auto":
         return
-    second = lab.stream(shared.natural, "second reader", bound_s=SECOND_WITHIN_S + 1.0)
+    second = lab.stream(job, "second reader", bound_s=SECOND_WITHIN_S + 1.0)
     await second.until(lab.seen(1), SECOND_WITHIN_S)
     shown = [block for block in second.blocks if lab.is_log(block)]
     same = bool(shown) and shown[0].event == log[0].event

@@ -31,6 +31,8 @@ SMALL = 12
 
 async def inputs(lab: Lab) -> None:
     """One finished job and one foreign job; everything odd is asked of the finished one."""
+    if reason := lab.shared.one_reader():
+        raise Unable(reason)
     if lab.shared.shaped:
         job = await lab.start("start", script(SMALL))
         other = await lab.start("start other", script(40))

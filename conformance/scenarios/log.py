@@ -26,6 +26,8 @@ UNTOLD_END_S = 10.0
 
 async def log(lab: Lab) -> None:
     """Finish a job, then read it back from everywhere."""
+    if reason := lab.shared.one_reader():
+        raise Unable(reason)
     job = await _finished_job(lab)
     if not lab.profile.events.terminal:
         # Whether this log is over shows only when it is read twice, some time apart.

@@ -101,7 +101,7 @@ def _numbering(bodies: Sequence[Any]) -> str:
 
 def _names(seen: Seen, events: Sequence[Block]) -> None:
     names = [b.event.type for b in events if b.event is not None]
-    if names and (names[0] in OPENINGS or _is_apart(events)):
+    if names and (names[0] in (*OPENINGS, *HEARTBEATS) or _is_apart(events)):
         seen.opening = names[0]
     seen.control = sorted({name for name in names if name in HEARTBEATS})
     log = [name for name in names if name != seen.opening and name not in HEARTBEATS]
@@ -138,7 +138,9 @@ def _ids(seen: Seen, events: Sequence[Block]) -> None:
 
 def _beats(seen: Seen, recording: Recording, blocks: Sequence[Block]) -> None:
     """Heartbeats and how far they are apart; comments count only where they come on their own."""
-    named = [b for b in blocks if b.event is not None and b.event.type in HEARTBEATS]
+    events = [b for b in blocks if b.event is not None]
+    # What stands first opens the stream, whatever its name.
+    named = [b for b in events[1:] if b.event is not None and b.event.type in HEARTBEATS]
     if named and named[0].event is not None:
         seen.heartbeat = named[0].event.type
         times = [b.at for b in named]

@@ -124,8 +124,8 @@ def _plain(text: str) -> str:
 def _toml(value: object) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
-    # A JSON string or list of strings in ASCII is TOML, too.
-    return json.dumps(value)
+    # A JSON string or list of strings is TOML, too, but for surrogates and DEL.
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 def _name(url: str) -> str:
