@@ -16,6 +16,8 @@ from .shapes import TINY, script
 BOUND_S = 5.0
 LARGE_BODY_BYTES = 1_200_000
 """Over the protocol's bound of 1 MiB; blanks and an empty object, so that no job can come of it."""
+WHOLE = 2
+"""So many foreign pages try everything, the others only two answers."""
 IDENTIFIED = 2
 """Preflights with a client id: no browser sends one, but a careless counter would count it."""
 
@@ -63,11 +65,12 @@ async def _start_preflights(lab: Lab, origin: str, client: str) -> None:
     name = lab.profile.api.client_id_header
     wanted = asks(origin, "POST", "Content-Type", name)
     count = max(3, lab.profile.declared.quota_runs + 1)
-    for number in range(count):
-        await _options(lab, lab.profile.api.start, f"preflight start {number}", wanted)
-    for number in range(IDENTIFIED):
-        headers = [*wanted, (name, client)]
-        await _options(lab, lab.profile.api.start, f"identified preflight {number}", headers)
+    start = lab.profile.api.start
+    named = [*wanted, (name, client)]
+    await together(
+        *(_options(lab, start, f"preflight start {n}", wanted) for n in range(count)),
+        *(_options(lab, start, f"identified preflight {n}", named) for n in range(IDENTIFIED)),
+    )
 
 
 async def _options(lab: Lab, url: str, label: str, headers: list[tuple[str, str]]) -> Recording:
@@ -119,30 +122,36 @@ async def _errors_without_job(lab: Lab, origin: str) -> None:
     """Every kind of error that a page can meet before it has a job."""
     api, sent = lab.profile.api, [("Origin", origin)]
     nobody = str(uuid.uuid4())
-    for name, path in (("stream", api.stream), ("snapshot", api.snapshot), ("events", api.events)):
-        url = path.replace("{job_id}", nobody)
-        await _get(lab, url, f"error unknown job {name}", sent)
-    await _get(lab, f"/streamgauge-{nobody}", "error unknown path", sent)
-    await _get(lab, api.start, "error start method", sent)
+    views = (("stream", api.stream), ("snapshot", api.snapshot), ("events", api.events))
     headers = [*lab.start_headers(lab.new_client()), *sent]
     plain = [(n, "text/plain" if n == "Content-Type" else v) for n, v in headers]
     nameless = [*lab.start_headers(None), *sent]
-    blanks = b" " * LARGE_BODY_BYTES + b"{}"
-    for name, heads, body in (
+    starts = (
         ("not json", headers, b"{"),
         ("no fields", headers, b"{}"),
         ("media type", plain, b"{}"),
         ("no client id", nameless, b"{}"),
-        ("large body", headers, blanks),
-    ):
-        await lab.ask(
-            "POST",
-            api.start,
-            label=f"error start {name}",
-            headers=heads,
-            body=body,
-            bound_s=BOUND_S,
-        )
+        ("large body", headers, b" " * LARGE_BODY_BYTES + b"{}"),
+    )
+    await together(
+        *(
+            _get(lab, path.replace("{job_id}", nobody), f"error unknown job {name}", sent)
+            for name, path in views
+        ),
+        _get(lab, f"/streamgauge-{nobody}", "error unknown path", sent),
+        _get(lab, api.start, "error start method", sent),
+        *(
+            lab.ask(
+                "POST",
+                api.start,
+                label=f"error start {name}",
+                headers=heads,
+                body=body,
+                bound_s=BOUND_S,
+            )
+            for name, heads, body in starts
+        ),
+    )
 
 
 async def _errors_of(lab: Lab, job: Job, origin: str) -> None:
@@ -161,17 +170,24 @@ async def _errors_of(lab: Lab, job: Job, origin: str) -> None:
 
 async def _foreign(lab: Lab, job: Job, origin: str) -> None:
     """Pages that the target does not know, some of them with names like the one it knows."""
-    api = lab.profile.api
-    unknown = api.snapshot.replace("{job_id}", str(uuid.uuid4()))
-    for number, (kind, foreign) in enumerate(foreign_origins(origin)):
-        sent, label = [("Origin", foreign)], f"foreign {kind}"
-        await _get(lab, job.snapshot, f"{label}/snapshot", sent)
-        await _options(lab, api.start, f"{label}/preflight", asks(foreign, "POST", "Content-Type"))
-        if number < 2:
-            await _get(lab, unknown, f"{label}/unknown job", sent)
-            stream = lab.stream(job, f"{label}/stream", headers=sent, bound_s=BOUND_S)
-            await stream.until(lab.opened, BOUND_S)
-            await stream.leave()
+    await together(
+        *(
+            _foreign_page(lab, job, f"foreign {kind}", foreign, whole=number < WHOLE)
+            for number, (kind, foreign) in enumerate(foreign_origins(origin))
+        )
+    )
+
+
+async def _foreign_page(lab: Lab, job: Job, label: str, foreign: str, *, whole: bool) -> None:
+    api, sent = lab.profile.api, [("Origin", foreign)]
+    await _get(lab, job.snapshot, f"{label}/snapshot", sent)
+    await _options(lab, api.start, f"{label}/preflight", asks(foreign, "POST", "Content-Type"))
+    if whole:
+        unknown = api.snapshot.replace("{job_id}", str(uuid.uuid4()))
+        await _get(lab, unknown, f"{label}/unknown job", sent)
+        stream = lab.stream(job, f"{label}/stream", headers=sent, bound_s=BOUND_S)
+        await stream.until(lab.opened, BOUND_S)
+        await stream.leave()
 
 
 def foreign_origins(origin: str) -> Iterator[tuple[str, str]]:
