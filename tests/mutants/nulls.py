@@ -134,7 +134,7 @@ NEAR_MISSES: list[Mutant] = [
     Mutant(
         name="near-no-cursors",
         breaks=("REPLAY-04", "REPLAY-06"),
-        follows=(*(f"REPLAY-{n:02}" for n in range(1, 17)), "POLL-05", "HDR-12"),
+        follows=(*(f"REPLAY-{n:02}" for n in range(1, 17)), "POLL-05", "HDR-12", "BP-04"),
         patch=_no_cursors,
         about="Live perfectly, but cursors are ignored: every stream is the whole log.",
     ),
