@@ -61,7 +61,6 @@ async def _beside(lab: Lab) -> None:
         alone_job = await lab.start("alone start", STALLING)
         alone = lab.stream(alone_job, "alone", bound_s=LASTS_S + ENDING_S)
         await alone.until(lab.ended, LASTS_S + ENDING_S - 1.0)
-        lab.facts["alone"] = True
     await _until_over(lab, job, "beside", 3.0)
     async with lab.shared.heavy:
         await reader.read_on(CATCH_UP_S)

@@ -176,6 +176,7 @@ MUTANTS: list[Mutant] = [
     Mutant(
         name="bp-slow-reader-cut",
         breaks=("BP-05",),
+        follows=("REPLAY-14",),
         patch=partial(_hurried, 5.0),
         about="A reader at 64 KiB/s is cut after five seconds of waiting for it.",
     ),

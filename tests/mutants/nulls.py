@@ -145,7 +145,7 @@ NEAR_MISSES: list[Mutant] = [
         follows=(
             *(f"REPLAY-{n:02}" for n in range(1, 17)),
             *(f"RETRY-{n:02}" for n in range(1, 6)),
-            *("POLL-05", "HDR-12"),
+            *("POLL-05", "HDR-12", "BP-04"),
         ),
         patch=_no_cursors,
         about="Live perfectly, but cursors are ignored: every stream is the whole log.",
