@@ -114,7 +114,12 @@ class SuiteProcess:
     """One run of the whole suite, from the outside."""
 
     def __init__(
-        self, url: str, folder: Path, *arguments: str, profile: str = "resume-optimizer"
+        self,
+        url: str,
+        folder: Path,
+        *arguments: str,
+        profile: str = "resume-optimizer",
+        env: Mapping[str, str] | None = None,
     ) -> None:
         self.folder = folder
         folder.mkdir(parents=True, exist_ok=True)
@@ -125,6 +130,7 @@ class SuiteProcess:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", *command, f"--report-dir={folder}", "-q", *arguments],
                 cwd=ROOT,
+                env={**os.environ, **(env or {})},
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 stdin=subprocess.DEVNULL,
