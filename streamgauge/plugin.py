@@ -24,6 +24,7 @@ import pytest
 from .catalogue import catalogue, implemented
 from .check import RUN_FIXTURE, Check, Run, judge
 from .collect import Evidence, Target, Unreachable, collect
+from .explain import Cause, explain
 from .lab import Scenario
 from .options import UsageError, add_options, target_from
 from .report import terminal_summary, write_report
@@ -187,6 +188,7 @@ class Session:
         stopped = self.run.evidence.stopped or ("interrupted" if interrupted else "")
         results = tuple(self._result_of(row.id, stopped) for row in implemented())
         verdict, reason = judge_run(results, stopped)
+        results, causes, unexplained = _explained(self.run, results)
         self.result = RunResult(
             target=self.run.target,
             profile=self.run.profile.name,
@@ -195,9 +197,10 @@ class Session:
             verdict=verdict,
             reason=reason,
             checks=results,
-            notes=_notes(self.run),
+            notes=(*_notes(self.run), *unexplained),
             environment=_environment(self.run),
             trace="" if self.config.getoption("--from-trace") else TRACE_FILE,
+            causes=causes,
         )
         self._write(self.result)
         session.exitstatus = exit_code(verdict, strict=self.run.strict)
@@ -333,6 +336,17 @@ def _notes(run: Run) -> tuple[str, ...]:
     if not run.long:
         notes.append("rules that need minutes of waiting were judged in part: see --long")
     return tuple(notes)
+
+
+def _explained(
+    run: Run, results: tuple[CheckResult, ...]
+) -> tuple[tuple[CheckResult, ...], tuple[Cause, ...], tuple[str, ...]]:
+    """The results with their causes; a fault in seeking these must cost nobody the report."""
+    try:
+        return (*explain(run, results), ())
+    except Exception as error:
+        note = f"causes could not be sought, a fault of this suite: {error!r}"
+        return results, (), (note,)
 
 
 def _environment(run: Run) -> dict[str, str]:

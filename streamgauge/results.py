@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from .catalogue import Requirement
+    from .explain.model import Cause, Explanation
     from .recording import Recording
 
 
@@ -79,6 +80,8 @@ class CheckResult:
     """Shell lines (curl) that show the same thing, secrets redacted."""
     exhibits: tuple[Exhibit, ...] = ()
     duration_s: float = 0.0
+    explanation: Explanation | None = None
+    """Why it came to that, where the run's recordings tell."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +104,8 @@ class RunResult:
     """Versions and measurements of the instrument itself (loop lag, clock offset bounds)."""
     trace: str = ""
     """Path of the saved trace relative to the report folder, empty when none was saved."""
+    causes: tuple[Cause, ...] = ()
+    """What explains several failures at once, the one that explains most first."""
 
 
 def judge_run(results: Iterable[CheckResult], broken: str = "") -> tuple[RunVerdict, str]:
