@@ -31,6 +31,9 @@ OVERHEAD = 1.03
 OVERHEAD_BYTES = 64
 RELEASES_MIN = 3
 SHARE_MIN = 0.9
+ALONE_MIN = 3
+USUAL_MIN = 0.4
+"""A buffer holds at least every other event; less than this is a hiccup."""
 STALE_MIN = 0.75
 """Where the newest event of so many releases had been waiting, it was not what set them off."""
 
@@ -78,7 +81,7 @@ def find_buffering(flows: Iterable[Flow], late_s: float = 0.0) -> Buffering | No
     known = list(flows)
     affected = [flow for flow in known if _collected(flow, bound)]
     held = [piece for flow in affected for piece in flow.held(bound)]
-    if len(held) < 2:
+    if len(held) < 2 or not _usual(affected, bound):
         return None
     worst = max(piece.lag_s for piece in held)
 
@@ -120,6 +123,22 @@ def _collected(flow: Flow, bound: float) -> bool:
         for group in by_release.values()
     )
     return spread >= max(SPREAD_MIN_S, bound) or _behind(flow, bound) >= RELEASES_MIN
+
+
+def _usual(flows: Sequence[Flow], bound: float) -> bool:
+    """Whether being held is what happens there, and not a moment in which a machine was busy.
+
+    An event behind which nothing else was put in for a while is what a buffer cannot but hold.
+    """
+    alone = [
+        piece
+        for flow in flows
+        for piece, following in zip(flow.live, flow.live[1:], strict=False)
+        if _put_in(following) - _put_in(piece) >= bound
+    ]
+    if len(alone) < ALONE_MIN:
+        alone = [piece for flow in flows for piece in flow.live]
+    return sum(piece.lag_s >= TOLD_S for piece in alone) >= USUAL_MIN * len(alone)
 
 
 def _put_in(piece: Piece) -> float:
@@ -172,11 +191,15 @@ def _steps(flow: Flow) -> list[_Step]:
     found: list[_Step] = []
     live = flow.live
     previous: Release | None = None
+    # Once the last event has been put in, whatever comes may come because of the end.
+    over = min(
+        [flow.ended, *(r.at for r in flow.releases[-1:]), *(_put_in(p) for p in live[-1:])]
+    )
     for release in flow.releases:
         before_this, previous = previous, release
         if not live or release.end <= live[0].start:
             continue
-        if flow.finished and (release is flow.releases[-1] or release.at > flow.ended - END_S):
+        if release.at > over - END_S:
             break
         put_in = _put_in_by(flow, release.at + TOGETHER_S)
         waiting = _put_in_by(flow, release.at - TOGETHER_S)

@@ -140,8 +140,11 @@ def _capped(cuts: Sequence[Life], known: Sequence[Life]) -> Cuts | None:
     if independent(cuts) < 2:
         return None  # together they may have died of anything
     silences = [life.silence for life in cuts]
-    if min(silences) > limit / 2:
-        return None  # all had been silent for long: it may as well be that
+    usual = median(silences)
+    survived = max(life.longest_silence for life in known)
+    alike = usual >= LEAST_S and all(_same(silence, usual) for silence in silences)
+    if alike and survived <= usual + _slack(usual):
+        return None  # all had been silent for as long: it may as well be that
     refuted = f"the last byte had come {min(silences):.1f} to {max(silences):.1f} s before"
     return _made(Family.ABSOLUTE_CAP, limit, cuts, refuted)
 

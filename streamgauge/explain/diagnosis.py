@@ -34,13 +34,12 @@ RECORDINGS_MAX = 400
 
 _BUFFERED = (
     *("RT-01", "RT-02", "RT-03", "RT-04", "RT-05", "RT-06", "RT-07"),
-    *("HB-01", "HB-02", "HB-03", "LIFE-06", "LATE-01", "LATE-03", "MI-03"),
-    *("PROXY-01", "PROXY-02", "PROXY-03", "PROXY-04", "BP-01", "HDR-12", "REPLAY-14"),
+    *("HB-01", "HB-02", "HB-03", "LIFE-06", "LATE-01", "LATE-03"),
+    *("PROXY-01", "PROXY-02", "PROXY-03", "PROXY-04"),
 )
 _CUT = (
-    *("RT-03", "RT-06", "LIFE-02", "LIFE-05", "LIFE-06", "HB-01", "HB-02", "HB-03", "HDR-02"),
+    *("RT-03", "RT-06", "LIFE-02", "LIFE-05", "LIFE-06", "HB-01", "HB-02", "HB-03", "WIRE-02"),
     *("LATE-01", "LATE-02", "LATE-03", "REPLAY-06", "REPLAY-11", "PROXY-03", "PROXY-05"),
-    *("WIRE-02", "RETRY-04"),
 )
 _RESUMED = (
     *("REPLAY-04", "REPLAY-05", "REPLAY-06", "REPLAY-08", "REPLAY-11", "REPLAY-16", "REPLAY-10"),
@@ -54,6 +53,8 @@ CAN_EXPLAIN: dict[Family, frozenset[str]] = {
     Family.RESUME_BROKEN: frozenset(_RESUMED),
 }
 """The checks whose failure each family can bring about."""
+_ABOUT_ENDS = frozenset(("RT-06", "LIFE-02", "LIFE-05", "WIRE-02", "PROXY-05"))
+_ENDS = (Family.IDLE_CUT, Family.ABSOLUTE_CAP)
 
 
 def explain(
@@ -71,7 +72,9 @@ def explain(
     explained: dict[str, Explanation] = {}
     for result in broken:
         identifier = result.requirement.id
-        for explanation in found:
+        # What is about ends is explained by what ends connections, before anything else.
+        likely = sorted(found, key=lambda e: identifier in _ABOUT_ENDS and e.family not in _ENDS)
+        for explanation in likely:
             if identifier in CAN_EXPLAIN[explanation.family]:
                 explained.setdefault(identifier, explanation)
     causes = [

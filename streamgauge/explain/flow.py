@@ -11,7 +11,7 @@ import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from ..recording import End, PackedReads, Recording
+from ..recording import PackedReads, Recording
 from ..sse import Block
 from ..timing import Offset, bound_offset, moment
 
@@ -60,8 +60,6 @@ class Flow:
     label: str
     opened: float
     ended: float
-    finished: bool
-    """It ended by itself: what was held came out then."""
     pieces: tuple[Piece, ...]
     releases: tuple[Release, ...]
     head_bytes: int
@@ -110,7 +108,6 @@ def flow_of(recording: Recording, offset: Offset, zero: float) -> Flow | None:
         label=recording.label,
         opened=recording.sent_at,
         ended=recording.ended_at,
-        finished=recording.end in (End.COMPLETE, End.CLOSED),
         pieces=tuple(pieces),
         releases=_releases(recording),
         head_bytes=head,

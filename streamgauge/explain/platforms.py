@@ -128,8 +128,9 @@ def _fit(
         return None
     for value in known:
         if abs(value - seconds) <= max(SAME_S, SAME_SHARE * value):
-            word = "of silence" if family is Family.IDLE_CUT else "after the request"
-            return f"it ends connections {value:g} s {word}"
+            if family is Family.IDLE_CUT:
+                return f"it ends connections after {value:g} s of silence"
+            return f"it ends connections {value:g} s after the request"
     return None
 
 
