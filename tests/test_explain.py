@@ -100,13 +100,13 @@ class TestBuffering:
 
     def test_a_steady_rate_alone_cannot_tell_a_size_from_a_timer(self) -> None:
         """If bytes come evenly, then both rules let go at the same moments: none is named."""
-        found = through(paths.holds(65536), LIVE)
+        found = through(paths.holds(65536), LIVE, LIVE)
         assert found is not None
         assert found.kind is Kind.UNKNOWN
         assert "timer" in found.why_open
 
     def test_two_releases_name_no_size(self) -> None:
-        found = through(paths.holds(16384), GAPS)
+        found = through(paths.holds(16384), GAPS, GAPS)
         assert found is not None
         assert found.kind is Kind.UNKNOWN
 
@@ -363,7 +363,7 @@ class TestWords:
         assert said.sureness is Sureness.SURE
 
     def test_few_observations_are_called_likely(self) -> None:
-        found = through(paths.holds(16384), GAPS)
+        found = through(paths.holds(16384), GAPS, GAPS)
         assert found is not None
         assert of_buffering(found, ()).sureness is Sureness.LIKELY
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from statistics import median
 
+from ..timing import percentile
 from .flow import Flow, Piece, Release
 
 HELD_S = 0.5
@@ -31,9 +32,11 @@ OVERHEAD = 1.03
 OVERHEAD_BYTES = 64
 RELEASES_MIN = 3
 SHARE_MIN = 0.9
+UNKNOWN_MIN = 5
+"""Fewer events, or only one stream, are no sign of a buffer whose rule is not even known."""
 ALONE_MIN = 3
-USUAL_MIN = 0.4
-"""A buffer holds at least every other event; less than this is a hiccup."""
+USUAL_MIN = 0.3
+"""A buffer holds about every other event at least; fewer were held by a hiccup."""
 STALE_MIN = 0.75
 """Where the newest event of so many releases had been waiting, it was not what set them off."""
 
@@ -70,18 +73,22 @@ class Buffering:
     """Which kinds the recordings cannot tell apart, where the kind is unknown."""
 
 
-def find_buffering(flows: Iterable[Flow], late_s: float = 0.0) -> Buffering | None:
+def find_buffering(
+    flows: Iterable[Flow], late_s: float = 0.0, usually_late_s: float = 0.0
+) -> Buffering | None:
     """The buffer that these flows went through, None where nothing shows one.
 
     Args:
         flows: streams of one path.
-        late_s: how late the instrument itself may have been.
+        late_s: how late the instrument itself was at worst.
+        usually_late_s: how late it was nearly always.
     """
     bound = max(HELD_S, 2 * late_s)
     known = list(flows)
     affected = [flow for flow in known if _collected(flow, bound)]
     held = [piece for flow in affected for piece in flow.held(bound)]
-    if len(held) < 2 or not _usual(affected, bound):
+    told = max(TOLD_S, 2 * usually_late_s)
+    if len(held) < 2 or not _usual(affected, bound, max(TOLD_S, 2 * late_s)):
         return None
     worst = max(piece.lag_s for piece in held)
 
@@ -89,15 +96,17 @@ def find_buffering(flows: Iterable[Flow], late_s: float = 0.0) -> Buffering | No
         return Buffering(kind, len(held), len(affected), releases, worst, **more)  # type: ignore[arg-type]
 
     steps = [step for flow in known for step in _steps(flow)]
-    told = max(TOLD_S, 2 * late_s)
     early = [step for step in steps if step.oldest is not None and step.oldest.lag_s >= told]
-    low = max((low for flow in known for low in _kept(flow)), default=0)
+    kept = [low for flow in known for low in _kept(flow)]
     if not early:
-        return made(Kind.UNTIL_END, len(affected), low=low)
-    fits = _fitting(early, steps, low, worst)
+        return made(Kind.UNTIL_END, len(affected), low=max(kept, default=0))
+    longest = percentile((piece.lag_s for piece in held), 0.95)
+    fits = _fitting(early, steps, kept, longest)
     if len(fits) == 1:
         kind, more = fits[0]
         return made(kind, len(early), **more)
+    if len(held) < UNKNOWN_MIN or len(affected) < 2:
+        return None
     open_ = " or ".join(_NAMES[kind] for kind, _ in fits)
     return made(Kind.UNKNOWN, len(early), why_open=open_)
 
@@ -125,7 +134,7 @@ def _collected(flow: Flow, bound: float) -> bool:
     return spread >= max(SPREAD_MIN_S, bound) or _behind(flow, bound) >= RELEASES_MIN
 
 
-def _usual(flows: Sequence[Flow], bound: float) -> bool:
+def _usual(flows: Sequence[Flow], bound: float, told: float) -> bool:
     """Whether being held is what happens there, and not a moment in which a machine was busy.
 
     An event behind which nothing else was put in for a while is what a buffer cannot but hold.
@@ -138,7 +147,7 @@ def _usual(flows: Sequence[Flow], bound: float) -> bool:
     ]
     if len(alone) < ALONE_MIN:
         alone = [piece for flow in flows for piece in flow.live]
-    return sum(piece.lag_s >= TOLD_S for piece in alone) >= USUAL_MIN * len(alone)
+    return sum(piece.lag_s >= told for piece in alone) >= USUAL_MIN * len(alone)
 
 
 def _put_in(piece: Piece) -> float:
@@ -192,9 +201,7 @@ def _steps(flow: Flow) -> list[_Step]:
     live = flow.live
     previous: Release | None = None
     # Once the last event has been put in, whatever comes may come because of the end.
-    over = min(
-        [flow.ended, *(r.at for r in flow.releases[-1:]), *(_put_in(p) for p in live[-1:])]
-    )
+    over = min([flow.ended, *(r.at for r in flow.releases[-1:]), *(_put_in(p) for p in live[-1:])])
     for release in flow.releases:
         before_this, previous = previous, release
         if not live or release.end <= live[0].start:
@@ -262,28 +269,29 @@ def _kept(flow: Flow) -> list[int]:
 
 
 def _fitting(
-    early: Sequence[_Step], steps: Sequence[_Step], low: int, worst: float
+    early: Sequence[_Step], steps: Sequence[_Step], kept: Sequence[int], longest: float
 ) -> list[tuple[Kind, dict[str, object]]]:
     """The kinds that all these releases bear out, with their numbers."""
     if len({round(step.at / CROWDED_S) for step in early}) < RELEASES_MIN:
         return []  # several readers of one job see one release several times
     forced = _most(step.triggered for step in early if not step.triggered or not step.crowded)
-    dense = all(step.triggered and step.crowded for step in early)
+    dense = _most(step.triggered for step in early)
     found: list[tuple[Kind, dict[str, object]]] = []
     if (forced or dense) and _most(step.whole and not step.left for step in early):
         stale = [step.newest is not None and step.newest.lag_s > TOGETHER_S for step in early]
-        high = min(step.size + step.head for step in steps)
+        size = _threshold([step.size + step.head for step in steps], kept)
         if sum(stale) >= STALE_MIN * len(stale):
             return [(Kind.ONE_BEHIND, {})]
-        if low < high:
-            found.append((Kind.HOLDS_BYTES, {"low": low, "high": high}))
+        if size is not None:
+            found.append((Kind.HOLDS_BYTES, {"low": size[0], "high": size[1]}))
     elif forced or dense:
-        high = min(step.after for step in steps)
-        block = _block_size([step.size for step in steps if not step.head], low, high)
+        high = percentile((step.after for step in steps), 1 - SHARE_MIN)
+        sizes = [step.size for step in steps if not step.head]
+        block = _block_size(sizes, percentile(kept, SHARE_MIN), high)
         if block is not None:
             found.append((Kind.FULL_BLOCKS, {"low": block, "high": block}))
-    period = _period(early) if dense or not forced else None
-    if period is not None and worst <= period + max(TOGETHER_S, 0.1 * period):
+    period = _period(early) if dense or not found else None
+    if period is not None and longest <= period + max(TOGETHER_S, 0.1 * period):
         found.append((Kind.TIMER, {"seconds": period}))
     return found
 
@@ -294,9 +302,27 @@ def _most(facts: Iterable[bool]) -> bool:
     return bool(every) and sum(every) >= SHARE_MIN * len(every)
 
 
-def _block_size(sizes: Sequence[int], low: int, high: int) -> int | None:
-    """The largest block of which all these releases are whole multiples."""
-    smallest = min(sizes)
+def _threshold(sizes: Sequence[int], kept: Sequence[int]) -> tuple[int, int] | None:
+    """The size that was reached by nearly every release, and by nearly nothing that was kept.
+
+    Returns:
+        Two bounds: it lies above the first and is at most the second.
+    """
+    best: tuple[int, int] | None = None
+    best_score = -1
+    for high in sorted(set(sizes)):
+        reached, below = [size >= high for size in sizes], [low < high for low in kept]
+        if _most(reached) and _most(below) and sum(reached) + sum(below) > best_score:
+            best_score = sum(reached) + sum(below)
+            best = max((low for low in kept if low < high), default=0), high
+    return best
+
+
+def _block_size(sizes: Sequence[int], low: float, high: float) -> int | None:
+    """The largest block of which nearly all these releases are whole multiples."""
+    if not sizes:
+        return None
+    smallest = percentile(sizes, 1 - SHARE_MIN)
     for parts in range(1, 65):
         block = smallest / parts
         if block * OVERHEAD + OVERHEAD_BYTES < low:
@@ -304,7 +330,7 @@ def _block_size(sizes: Sequence[int], low: int, high: int) -> int | None:
         if block > high * OVERHEAD + OVERHEAD_BYTES:
             continue
         slack = block * (OVERHEAD - 1) + OVERHEAD_BYTES
-        if all(abs(size - round(size / block) * block) <= slack for size in sizes):
+        if _most(abs(size - round(size / block) * block) <= slack for size in sizes):
             return round(block)
     return None
 
@@ -314,7 +340,7 @@ def _period(early: Sequence[_Step]) -> float | None:
     oldest = [step.oldest.lag_s for step in early if step.oldest is not None]
     waited = median(oldest)
     if _most(abs(lag - waited) <= max(TOGETHER_S, 0.1 * waited) for lag in oldest):
-        return round(waited, 2)
+        return round(waited, 1)
     spacings = [s.at - s.previous_at for s in early if s.previous_at is not None]
     if len(spacings) < RELEASES_MIN:
         return None
@@ -324,4 +350,4 @@ def _period(early: Sequence[_Step]) -> float | None:
         round(each / tick) >= 1 and abs(each - round(each / tick) * tick) <= slack
         for each in spacings
     )
-    return round(tick, 2) if regular and max(oldest) <= tick + slack else None
+    return round(tick, 1) if regular and max(oldest) <= tick + slack else None

@@ -16,7 +16,7 @@ from ..results import CheckResult, Verdict
 from .buffering import find_buffering
 from .cuts import Life, find_cuts, life_of
 from .flow import clock_bounds, flow_of
-from .model import Cause, Explanation, Family
+from .model import Cause, Explanation, Family, Sureness
 from .platforms import fitting
 from .resume import Resume, find_resumes, log_order, resume_of
 from .wording import of_buffering, of_cuts, of_resumes
@@ -73,7 +73,11 @@ def explain(
     for result in broken:
         identifier = result.requirement.id
         # What is about ends is explained by what ends connections, before anything else.
-        likely = sorted(found, key=lambda e: identifier in _ABOUT_ENDS and e.family not in _ENDS)
+        about_ends = identifier in _ABOUT_ENDS
+        likely = sorted(
+            found,
+            key=lambda e: (about_ends and e.family not in _ENDS, e.sureness is not Sureness.SURE),
+        )
         for explanation in likely:
             if identifier in CAN_EXPLAIN[explanation.family]:
                 explained.setdefault(identifier, explanation)
@@ -103,7 +107,9 @@ def diagnose(run: Run) -> tuple[Explanation, ...]:
     if not offset.contradictory:
         flows = (flow_of(recording, offset, zero) for recording in recordings)
         buffering = find_buffering(
-            (flow for flow in flows if flow is not None), run.evidence.loop_lag_max_s
+            (flow for flow in flows if flow is not None),
+            run.evidence.loop_lag_max_s,
+            run.evidence.loop_lag_s,
         )
         if buffering is not None:
             sizes = (buffering.low or 0, buffering.high) if buffering.high else None

@@ -94,7 +94,7 @@ def _buffer_words(found: Buffering) -> tuple[str, str, str]:
         return (
             f"events are held back until about {_size(found.low or 0, found.high)} have come "
             "together",
-            f"a size above {found.low:,} and up to {found.high:,} bytes explains all of {number}",
+            f"a size above {found.low:,} and up to {found.high:,} bytes explains {number}",
             f"{_HEADERS_CURE}. Where that is out of your hands, pad every frame, heartbeats too, "
             f"to {found.high:,} bytes.",
         )
@@ -102,7 +102,7 @@ def _buffer_words(found: Buffering) -> tuple[str, str, str]:
         return (
             f"only full blocks of about {_size((found.high or 1) - 1, found.high or 1)} are passed "
             "on, and the rest waits",
-            f"whole multiples of {found.high:,} bytes explain all of {number}",
+            f"whole multiples of {found.high:,} bytes explain {number}",
             f"{_HEADERS_CURE}. Where that is out of your hands, fill every frame up to a multiple "
             f"of {found.high:,} bytes, with the padding behind the event.",
         )
@@ -117,7 +117,7 @@ def _buffer_words(found: Buffering) -> tuple[str, str, str]:
         assert found.seconds is not None
         return (
             f"events are collected and passed on every {found.seconds:g} s",
-            f"a timer explains all of {number}, and no size does",
+            f"a timer explains {number}, and no size does",
             "Wake readers when an event is stored instead of looking for news at intervals, and "
             "set the flush interval of every proxy on the way to 0 (flush at once).",
         )
