@@ -88,9 +88,8 @@ class Kept:
         self.data += data
         size, name = int(self.forwarder.number), self.forwarder.name
         over = self.data.endswith(LAST_CHUNK)
-        if over or not self.streaming or name in ("none", "idle", "cap"):
-            await self.flush()
-        elif name == "holds" and len(self.data) >= size:
+        full = name == "holds" and len(self.data) >= size
+        if over or full or not self.streaming or name in ("none", "idle", "cap"):
             await self.flush()
         elif name == "blocks" and len(self.data) >= size:
             await self.flush(len(self.data) // size * size)

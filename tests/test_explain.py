@@ -22,7 +22,6 @@ from streamgauge.explain.platforms import GRADES, fitting, platforms
 from streamgauge.explain.resume import Resume, Way, find_resumes, log_order, resume_of
 from streamgauge.explain.wording import of_buffering, of_cuts, of_resumes
 from streamgauge.recording import End, Recording, Request
-
 from tests import paths
 
 LIVE = [2 + 0.08 * n for n in range(225)]

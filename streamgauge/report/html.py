@@ -26,12 +26,15 @@ from .data import (
     HEADLINES,
     WORDS,
     Section,
+    cause_headline,
     count,
     counted,
     evidence,
+    hint_origin,
     sections,
     selected,
     sentence,
+    sureness,
     visible,
 )
 from .frames import Excerpt, excerpt
@@ -43,7 +46,7 @@ HEADER_CHARS_MAX = 500
 OPEN_PROOFS_MAX = 3
 """Up to so many failures stand with their proof unfolded; more would bury one another."""
 MANY_FAILURES = 12
-"""Beyond, the index names the rules only, and each finding keeps its details folded."""
+"""Beyond, each finding is one line that unfolds, and no index is needed."""
 
 _ENDS = {
     End.COMPLETE: "the answer ended in good order",
@@ -55,6 +58,7 @@ _ENDS = {
     End.TIMEOUT: "our time limit was reached",
     End.LEFT: "we had seen enough and left",
 }
+_TEMPLATES = ("index.html.j2", "causes.html.j2", "finding.html.j2")
 _SAFE_PATH = re.compile(r"\w[\w.-]*(/\w[\w.-]*)*/?")
 
 
@@ -187,7 +191,7 @@ def _part(name: str) -> str:
 @cache
 def _template() -> Template:
     environment = Environment(
-        loader=DictLoader({name: _part(name) for name in ("index.html.j2", "finding.html.j2")}),
+        loader=DictLoader({name: _part(name) for name in _TEMPLATES}),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
@@ -196,6 +200,9 @@ def _template() -> Template:
     )
     environment.filters["prose"] = _prose
     environment.filters["evidence"] = evidence
+    environment.filters["headline"] = cause_headline
+    environment.filters["origin"] = hint_origin
+    environment.filters["sureness"] = sureness
     environment.filters["offset"] = lambda value: f"{value:,}"
     environment.filters["seconds"] = lambda value: f"{value:+.3f}"
     environment.globals.update(WORDS=WORDS, COUNTED=COUNTED, counted=counted, summary=_summary)

@@ -13,12 +13,16 @@ from .data import (
     HEADLINES,
     ORDER,
     WORDS,
+    cause_headline,
     count,
     counted,
     evidence,
+    hint_origin,
+    hint_text,
     sections,
     selected,
     sentence,
+    sureness,
     visible,
 )
 
@@ -45,6 +49,7 @@ def summary_markdown(run: RunResult) -> str:
         f" · {run.duration_s:.1f} s" + (f" · {counts}" if counts else ""),
         "",
     ]
+    lines += _causes(run)
     lines += _detailed("Failures", selected(run, Verdict.FAIL))
     lines += _detailed("Warnings", selected(run, Verdict.WARN))
     lines += _listed("Could not test", selected(run, Verdict.COULD_NOT_TEST))
@@ -53,6 +58,29 @@ def summary_markdown(run: RunResult) -> str:
     if run.notes:
         lines += ["## Notes", "", *(f"- {_inline(note)}" for note in run.notes), ""]
     return "\n".join(lines)
+
+
+def _causes(run: RunResult) -> list[str]:
+    """What explains several failures at once, before any of them."""
+    if not run.causes:
+        return []
+    lines = [f"## Likely cause{'s' if len(run.causes) > 1 else ''}", ""]
+    for cause in run.causes:
+        explanation = cause.explanation
+        lines += [
+            f"### {_inline(cause_headline(cause))}",
+            "",
+            f"- **What to change:** {_inline(explanation.advice)}",
+            f"- **Measured:** {_inline(sentence(explanation.measured))}"
+            f" ({_inline(sureness(explanation))})",
+            *(
+                f"- {_inline(hint_text(hint))} ({_inline(hint_origin(hint))})"
+                for hint in explanation.platforms
+            ),
+            f"- **Explains:** {_inline(', '.join(cause.checks))}",
+            "",
+        ]
+    return lines
 
 
 def _detailed(heading: str, checks: Sequence[CheckResult]) -> list[str]:
@@ -69,8 +97,10 @@ def _detailed(heading: str, checks: Sequence[CheckResult]) -> list[str]:
             f"- **Rule:** {_inline(rule.rule)} ({_inline(rule.source)})",
             f"- **Evidence:** {_inline(evidence(check))}",
             f"- **What to change:** {_inline(rule.cure)}",
-            "",
         ]
+        if check.explanation is not None:
+            lines.append(f"- **Likely cause:** {_inline(check.explanation.what)} (see above)")
+        lines.append("")
         if check.reproduce:
             lines += [*_code(check.reproduce), ""]
     return lines

@@ -10,12 +10,28 @@ import textwrap
 from collections.abc import Iterable
 
 from ..results import CheckResult, RunResult, RunVerdict, Verdict
-from .data import HEADLINES, WORDS, count, counted, sections, selected, sentence, visible
+from .data import (
+    HEADLINES,
+    WORDS,
+    cause_headline,
+    count,
+    counted,
+    hint_text,
+    sections,
+    selected,
+    sentence,
+    sureness,
+    visible,
+)
 
 WIDTH_MIN, WIDTH_MAX = 60, 110
 """Below, nothing aligns; above, lines are hard to read."""
 _MESSAGE_CHARS_MAX = 600
 _REPRODUCE_LINES_MAX = 3
+DETAILED_MAX = 6
+"""So many findings are told at length; a screen full of them hides the first."""
+LISTED_MAX = 20
+"""So many more get a line each; the report has the rest."""
 _INDENT = "    "
 _TITLE_CHARS_MAX = 32
 _COLUMNS = (
@@ -66,6 +82,7 @@ def terminal_summary(run: RunResult, width: int, colour: bool, report: str = "")
     width = min(max(width, WIDTH_MIN), WIDTH_MAX)
     paint = _coloured if colour else _plain
     lines = _table(run, width, paint)
+    lines += _causes(run, width, paint)
     lines += _findings("Failures", selected(run, Verdict.FAIL), width, paint)
     lines += _findings("Warnings", selected(run, Verdict.WARN), width, paint)
     lines += _lines("Could not test", selected(run, Verdict.COULD_NOT_TEST), width, paint)
@@ -124,28 +141,70 @@ def _strip(checks: Iterable[CheckResult], paint: _Paint) -> str:
     return "".join(paint(_LETTERS[check.verdict], _CODES[check.verdict]) for check in checks)
 
 
+def _causes(run: RunResult, width: int, paint: _Paint) -> list[str]:
+    """What explains several failures at once, before any of them."""
+    if not run.causes:
+        return []
+    lines = [paint(f"Likely cause{'s' if len(run.causes) > 1 else ''}", "1"), ""]
+    for cause in run.causes:
+        explanation = cause.explanation
+        headline, *rest = _wrapped(_flat(cause_headline(cause)), width, "  ", "  ")
+        lines += [paint(headline, "1;31"), *(paint(line, "1;31") for line in rest)]
+        lines += _wrapped(f"To change: {_flat(explanation.advice)}", width, _INDENT, _INDENT + "  ")
+        told = f"Measured: {sentence(_flat(explanation.measured))} ({sureness(explanation)})"
+        lines += _wrapped(told, width, _INDENT, _INDENT + "  ")
+        for hint in explanation.platforms:
+            lines += _wrapped(_flat(hint_text(hint)), width, _INDENT, _INDENT + "  ")
+        explains = f"Explains: {', '.join(cause.checks)}"
+        lines += [*_wrapped(explains, width, _INDENT, _INDENT + "  "), ""]
+    return lines
+
+
 def _findings(
     heading: str, checks: tuple[CheckResult, ...], width: int, paint: _Paint
 ) -> list[str]:
-    """Each finding as title, what was seen, what to change, and how to see it again."""
+    """A few at length, more of them with a line each, the rest as a number.
+
+    What no cause explains comes first: the causes have been told already.
+    """
     if not checks:
         return []
     lines = [paint(f"{heading} ({len(checks)})", "1"), ""]
-    for check in checks:
-        rule = check.requirement
-        lines.append(_heading(check, paint))
-        lines += _wrapped(sentence(_flat(check.message)), width, _INDENT, _INDENT)
-        cure = sentence(_flat(rule.cure))
-        lines += _wrapped(f"To change: {cure}", width, _INDENT, _INDENT + "  ")
-        commands = visible(check.reproduce).strip("\n").splitlines()
-        for index, command in enumerate(commands[:_REPRODUCE_LINES_MAX]):
-            # Never wrapped: a command has to survive being copied.
-            lines.append(_INDENT + paint(("$ " if index == 0 else "  ") + command, "2"))
-        if len(commands) > _REPRODUCE_LINES_MAX:
-            lines.append(
-                f"{_INDENT}  ({len(commands) - _REPRODUCE_LINES_MAX} lines more in the report)"
-            )
-        lines.append("")
+    if len(checks) > DETAILED_MAX:
+        checks = tuple(sorted(checks, key=lambda check: check.explanation is not None))
+    for check in checks[:DETAILED_MAX]:
+        lines += [*_finding(check, width, paint), ""]
+    listed = checks[DETAILED_MAX : DETAILED_MAX + LISTED_MAX]
+    for check in listed:
+        body = f"{_flat(check.requirement.title)}: {_flat(check.message)}"
+        name = check.requirement.id
+        room = width - len(name) - 8
+        short = body if len(body) <= room else body[: room - 1].rstrip() + "…"
+        lines.append(
+            f"  {paint(f'{_LETTERS[check.verdict]} {name}', _CODES[check.verdict])}  {short}"
+        )
+    left = len(checks) - DETAILED_MAX - len(listed)
+    if left > 0:
+        lines.append(f"  and {left} more in the report")
+    return [*lines, ""] if listed else lines
+
+
+def _finding(check: CheckResult, width: int, paint: _Paint) -> list[str]:
+    """Title, what was seen, what to change, and how to see it again."""
+    lines = [_heading(check, paint)]
+    lines += _wrapped(sentence(_flat(check.message)), width, _INDENT, _INDENT)
+    if check.explanation is not None:
+        told = f"Likely cause: {_flat(check.explanation.what)}."
+        lines += _wrapped(told, width, _INDENT, _INDENT + "  ")
+    cure = sentence(_flat(check.requirement.cure))
+    lines += _wrapped(f"To change: {cure}", width, _INDENT, _INDENT + "  ")
+    commands = visible(check.reproduce).strip("\n").splitlines()
+    for index, command in enumerate(commands[:_REPRODUCE_LINES_MAX]):
+        # Never wrapped: a command has to survive being copied.
+        lines.append(_INDENT + paint(("$ " if index == 0 else "  ") + command, "2"))
+    if len(commands) > _REPRODUCE_LINES_MAX:
+        left = len(commands) - _REPRODUCE_LINES_MAX
+        lines.append(f"{_INDENT}  ({left} lines more in the report)")
     return lines
 
 
