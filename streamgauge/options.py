@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -9,7 +10,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from .collect import Target
-from .profile import ProfileError, bundled_profiles, load_profile
+from .profile import Profile, ProfileError, bundled_profiles, load_profile
 
 DEFAULT_PROFILE = "resume-optimizer"
 DEFAULT_REPORT_DIR = Path("reports") / "conformance"
@@ -87,6 +88,21 @@ def target_from(config: pytest.Config) -> Target:
         instances=tuple(_url("--instance", url) for url in config.getoption("--instance")),
         long=config.getoption("--long"),
     )
+
+
+def path_from(
+    url: str, headers: Sequence[str], profile: str
+) -> tuple[str, tuple[tuple[str, str], ...], Profile]:
+    """The same for commands that only look at a path: address, headers and profile.
+
+    Raises:
+        UsageError: naming what was expected and what was given.
+    """
+    try:
+        loaded = load_profile(profile)
+    except ProfileError as error:
+        raise UsageError(f"--profile: {error}") from error
+    return _url("URL", url), tuple(_header(text) for text in headers), loaded
 
 
 def _url(option: str, text: str, *, trace: bool = False) -> str:

@@ -151,7 +151,7 @@ def _causes(run: RunResult, width: int, paint: _Paint) -> list[str]:
         headline, *rest = _wrapped(_flat(cause_headline(cause)), width, "  ", "  ")
         lines += [paint(headline, "1;31"), *(paint(line, "1;31") for line in rest)]
         lines += _wrapped(f"To change: {_flat(explanation.advice)}", width, _INDENT, _INDENT + "  ")
-        told = f"Measured: {sentence(_flat(explanation.measured))} ({sureness(explanation)})"
+        told = f"Measured ({sureness(explanation)}): {sentence(_flat(explanation.measured))}"
         lines += _wrapped(told, width, _INDENT, _INDENT + "  ")
         for hint in explanation.platforms:
             lines += _wrapped(_flat(hint_text(hint)), width, _INDENT, _INDENT + "  ")
@@ -165,16 +165,17 @@ def _findings(
 ) -> list[str]:
     """A few at length, more of them with a line each, the rest as a number.
 
-    What no cause explains comes first: the causes have been told already.
+    What a cause explains gets a line: what to do has been told with the cause.
     """
     if not checks:
         return []
     lines = [paint(f"{heading} ({len(checks)})", "1"), ""]
-    if len(checks) > DETAILED_MAX:
-        checks = tuple(sorted(checks, key=lambda check: check.explanation is not None))
-    for check in checks[:DETAILED_MAX]:
+    open_ = [check for check in checks if check.explanation is None]
+    for check in open_[:DETAILED_MAX]:
         lines += [*_finding(check, width, paint), ""]
-    listed = checks[DETAILED_MAX : DETAILED_MAX + LISTED_MAX]
+    explained = [check for check in checks if check.explanation is not None]
+    rest = [*explained, *open_[DETAILED_MAX:]]
+    listed = rest[:LISTED_MAX]
     for check in listed:
         body = f"{_flat(check.requirement.title)}: {_flat(check.message)}"
         name = check.requirement.id
@@ -183,9 +184,8 @@ def _findings(
         lines.append(
             f"  {paint(f'{_LETTERS[check.verdict]} {name}', _CODES[check.verdict])}  {short}"
         )
-    left = len(checks) - DETAILED_MAX - len(listed)
-    if left > 0:
-        lines.append(f"  and {left} more in the report")
+    if len(rest) > len(listed):
+        lines.append(f"  and {len(rest) - len(listed)} more in the report")
     return [*lines, ""] if listed else lines
 
 
@@ -193,9 +193,6 @@ def _finding(check: CheckResult, width: int, paint: _Paint) -> list[str]:
     """Title, what was seen, what to change, and how to see it again."""
     lines = [_heading(check, paint)]
     lines += _wrapped(sentence(_flat(check.message)), width, _INDENT, _INDENT)
-    if check.explanation is not None:
-        told = f"Likely cause: {_flat(check.explanation.what)}."
-        lines += _wrapped(told, width, _INDENT, _INDENT + "  ")
     cure = sentence(_flat(check.requirement.cure))
     lines += _wrapped(f"To change: {cure}", width, _INDENT, _INDENT + "  ")
     commands = visible(check.reproduce).strip("\n").splitlines()
