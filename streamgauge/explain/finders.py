@@ -32,6 +32,8 @@ JOBS_MAX = 20
 CLOSE_ENOUGH_BYTES = 256
 MARGIN_S = 20.0
 SILENCE_STEPS = (0.25, 0.5, 1.0)
+STAGGER_S = 0.8
+"""Streams that were opened together and end together would prove no limit of age."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +122,7 @@ async def find_silence(client: Client, profile: Profile, longest_s: float) -> Si
     """
     lab = lab_for(client, profile, longest_s + 2 * MARGIN_S)
     streams, poll, idle = await asyncio.gather(
-        asyncio.gather(*(_one_silence(lab, longest_s * s, longest_s) for s in SILENCE_STEPS)),
+        asyncio.gather(*(_one_silence(lab, n, longest_s) for n in range(len(SILENCE_STEPS)))),
         _held_poll(lab, longest_s),
         idle_until_closed(client, longest_s),
     )
@@ -136,8 +138,10 @@ async def find_silence(client: Client, profile: Profile, longest_s: float) -> Si
     )
 
 
-async def _one_silence(lab: Lab, quiet_s: float, longest_s: float) -> Life | None:
+async def _one_silence(lab: Lab, number: int, longest_s: float) -> Life | None:
     """A job that says nothing for a while, with something before and behind it."""
+    await asyncio.sleep(number * STAGGER_S)
+    quiet_s = longest_s * SILENCE_STEPS[number]
     # The early part differs, so that an age and a silence can be told apart.
     early = round(4 * (1 - quiet_s / longest_s) * 1000) + 200
     shape = {"events": 8, "interval_ms": early // 3, "pauses": [[4, round(quiet_s * 1000)]]}

@@ -59,7 +59,7 @@ _WAYS: dict[Way, tuple[str, str]] = {
 
 
 def of_buffering(found: Buffering, platforms: tuple[PlatformHint, ...]) -> Explanation:
-    events = f"{found.held} event{_s(found.held)} on {found.streams} stream{_s(found.streams)}"
+    events = f"{found.held:,} event{_s(found.held)} on {found.streams} stream{_s(found.streams)}"
     held = f"{events} {'was' if found.held == 1 else 'were'} held, for up to {found.worst_s:.1f} s"
     what, how, cure = _buffer_words(found)
     enough = found.releases >= _SURE_RELEASES and found.kind is not Kind.UNKNOWN
@@ -81,7 +81,7 @@ def of_buffering(found: Buffering, platforms: tuple[PlatformHint, ...]) -> Expla
 
 def _buffer_words(found: Buffering) -> tuple[str, str, str]:
     """What happens, how that shows, what to do."""
-    number = f"{found.releases} release{_s(found.releases)}"
+    number = f"{found.releases:,} release{_s(found.releases)}"
     if found.kind is Kind.UNTIL_END:
         least = f" (or until it has more than {found.low:,} bytes)" if found.low else ""
         return (

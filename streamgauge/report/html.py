@@ -109,7 +109,7 @@ def report_html(run: RunResult) -> str:
         started=_moment(run.started),
         failures=failures,
         many=MANY_FAILURES,
-        open_proofs=len(failures) <= OPEN_PROOFS_MAX,
+        open_proofs=sum(f.check.explanation is None for f in failures) <= OPEN_PROOFS_MAX,
         warnings=tuple(_finding(check, run) for check in selected(run, Verdict.WARN)),
         untested=selected(run, Verdict.COULD_NOT_TEST),
         errors=selected(run, Verdict.ERROR),
