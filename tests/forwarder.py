@@ -26,14 +26,23 @@ class Forwarder:
         self.name, _, number = power.partition(":")
         self.number = float(number or 0)
         self._server: asyncio.Server | None = None
+        self._open: set[asyncio.Task[None]] = set()
 
     async def start(self, port: int = 0) -> str:
-        self._server = await asyncio.start_server(self._connection, "127.0.0.1", port)
+        self._server = await asyncio.start_server(self._accepted, "127.0.0.1", port)
         return f"http://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
 
     async def stop(self) -> None:
         assert self._server is not None
         self._server.close()
+        for connection in self._open:
+            connection.cancel()
+        await asyncio.gather(*self._open, return_exceptions=True)
+
+    def _accepted(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        connection = asyncio.create_task(self._connection(reader, writer))
+        self._open.add(connection)
+        connection.add_done_callback(self._open.discard)
 
     async def _connection(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(OSError):

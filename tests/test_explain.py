@@ -7,27 +7,45 @@ records. So each test knows the truth that the diagnosis has to find.
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streamgauge.explain import Family, Sureness
+from streamgauge.catalogue import catalogue
+from streamgauge.check import Run
+from streamgauge.client import Client
+from streamgauge.clock import RunClock
+from streamgauge.collect import Evidence
+from streamgauge.explain import Family, Sureness, explain, finders
 from streamgauge.explain.buffering import Buffering, Kind, find_buffering
 from streamgauge.explain.cuts import Cuts, Life, find_cuts, life_of
+from streamgauge.explain.diagnosis import CAN_EXPLAIN
 from streamgauge.explain.flow import clock_bounds, flow_of
+from streamgauge.explain.found import buffer_lines, silence_lines
 from streamgauge.explain.platforms import GRADES, fitting, platforms
 from streamgauge.explain.resume import Resume, Way, find_resumes, log_order, resume_of
 from streamgauge.explain.wording import of_buffering, of_cuts, of_resumes
-from streamgauge.recording import End, Recording, Request
+from streamgauge.profile import load_profile
+from streamgauge.recording import Bundle, End, Recording, Request
+from streamgauge.results import CheckResult, Verdict
+from streamgauge.results import Evidence as Counted
 from tests import paths
+from tests.forwarder import forwarding
+from tests.server.server_process import ServerProcess, running_server
 
 LIVE = [2 + 0.08 * n for n in range(225)]
 GAPS = [4.37 + n for n in range(6)]
 QUIET = [2.0] * 4 + [20.0] * 4
 USUAL = (LIVE, GAPS, QUIET)
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
+    with running_server(tmp_path_factory.mktemp("server"), SCRIPTED_PIPELINES="1") as process:
+        yield process
 
 
 def at_odd_times(seed: int, count: int = 40) -> list[float]:
@@ -350,6 +368,88 @@ class TestPlatforms:
             Family.BUFFERING, (("server", "nginx"),), kind="full_blocks", sizes=(4095, 4096)
         )
         assert "proxy_buffering off" in hints[0].advice
+
+
+def run_over(recordings: Sequence[Recording]) -> Run:
+    bundles = {"live": Bundle("live", tuple(recordings))}
+    return Run(
+        "http://target.example",
+        load_profile("resume-optimizer"),
+        Evidence(bundles=bundles, wall_at_zero=paths.ZERO),
+    )
+
+
+def failed(identifier: str) -> CheckResult:
+    return CheckResult(catalogue()[identifier], Verdict.FAIL, "it failed", Counted(1, "events"))
+
+
+class TestRun:
+    def test_a_failure_gets_the_cause_that_can_bring_it_about(self) -> None:
+        """If a path buffers, then late events are explained by it, and a wrong status is not."""
+        held = [paths.recorded(paths.source(j), paths.until_end, label=str(j)) for j in USUAL]
+        results, causes = explain(run_over(held), [failed("RT-02"), failed("HDR-01")])
+        assert results[0].explanation is not None
+        assert results[0].explanation.family is Family.BUFFERING
+        assert results[1].explanation is None
+        assert [cause.checks for cause in causes] == [("RT-02",)]
+
+    def test_a_verdict_is_never_changed(self) -> None:
+        held = [paths.recorded(paths.source(j), paths.until_end, label=str(j)) for j in USUAL]
+        given = [failed("RT-02"), failed("HDR-01")]
+        results, _ = explain(run_over(held), given)
+        assert [r.verdict for r in results] == [r.verdict for r in given]
+
+    def test_good_streams_explain_nothing(self) -> None:
+        good = [paths.recorded(paths.source(job), label=str(job)) for job in USUAL]
+        results, causes = explain(run_over(good), [failed("RT-02"), failed("LIFE-05")])
+        assert [r.explanation for r in results] == [None, None]
+        assert causes == ()
+
+    def test_a_run_without_recordings_explains_nothing(self) -> None:
+        _, causes = explain(run_over([]), [failed("RT-02")])
+        assert causes == ()
+
+    def test_what_can_be_explained_is_in_the_catalogue(self) -> None:
+        for family in Family:
+            assert CAN_EXPLAIN[family] <= set(catalogue())
+
+
+class TestSearches:
+    """On a real socket: the reference server behind a forwarder with a known power."""
+
+    async def test_the_smallest_frame_that_passes(
+        self, server: ServerProcess, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(finders, "LADDER", (0, 0, 6_000))
+        monkeypatch.setattr(finders, "ROUNDS_MAX", 1)
+        async with forwarding(server.address, "holds:16384") as url:
+            client = Client(url, RunClock())
+            found = await finders.find_buffer(client, load_profile("resume-optimizer"))
+            await client.aclose()
+        assert found.smallest_frame == 4096
+        assert found.buffering is not None
+        assert found.buffering.kind is Kind.HOLDS_BYTES
+        assert found.buffering.low is not None and found.buffering.high is not None
+        assert found.buffering.low < 16384 <= found.buffering.high
+        assert "16,384 bytes" in buffer_lines(found)[0]
+
+    async def test_the_silence_that_is_not_survived(self, server: ServerProcess) -> None:
+        async with forwarding(server.address, "idle:4") as url:
+            client = Client(url, RunClock())
+            found = await finders.find_silence(client, load_profile("resume-optimizer"), 8.0)
+            await client.aclose()
+        assert found.cuts is not None
+        assert found.cuts.family is Family.IDLE_CUT
+        assert found.cuts.seconds == pytest.approx(4.0, abs=0.5)
+        assert "cut after 4" in silence_lines(found, 15.0)[0]
+        assert found.held_poll_s is not None  # a held answer is no stream: the path lets it be
+
+    def test_the_end_of_what_can_be_measured_is_said(self) -> None:
+        found = finders.SilenceFound(None, 0, 15.0, 90.0, None, 5.0)
+        said = " ".join(silence_lines(found, 15.0))
+        assert "bears a silence of 15.0 s" in said
+        assert "the target's own heartbeats" in said
+        assert "keep-alive timer" in said
 
 
 class TestWords:
