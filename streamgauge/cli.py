@@ -10,20 +10,24 @@ import argparse
 import importlib.util
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from .compare import CompareError, compare
 from .coverage import coverage_text
-from .options import DEFAULT_PROFILE, DEFAULT_REPORT_DIR, UsageError, usable_url
+from .explain.found import search_buffer, search_silence
+from .options import DEFAULT_PROFILE, DEFAULT_REPORT_DIR, UsageError, path_from, usable_url
 from .profile import bundled_profiles
 from .several import judge_several
 from .survey.command import add_probe
 from .trace import TraceError
+from .verdict import Unable
 
 USAGE_EXIT = 2
+UP_TO_MAX_S = 1800.0
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -88,9 +92,30 @@ def _parser() -> argparse.ArgumentParser:
     serve.add_argument("--port", type=int, help="0 picks a free one")
     serve.set_defaults(run=_serve)
 
+    _add_finders(commands)
+
     coverage = commands.add_parser("coverage", help="the catalogue: which rules have a check")
     coverage.set_defaults(run=_coverage)
     return parser
+
+
+def _add_finders(commands: Any) -> None:
+    """The two searches of a path, which start jobs of their own and take their time."""
+    buffer = commands.add_parser(
+        "find-buffer", help="the smallest frame that passes this path at once (about a minute)"
+    )
+    buffer.set_defaults(run=_find_buffer)
+    heartbeat = commands.add_parser(
+        "find-heartbeat", help="the longest silence that a stream outlives (as long as --up-to)"
+    )
+    heartbeat.add_argument(
+        "--up-to", type=float, default=90.0, metavar="SECONDS", help="the longest to try (90)"
+    )
+    heartbeat.set_defaults(run=_find_heartbeat)
+    for parser in (buffer, heartbeat):
+        parser.add_argument("url", metavar="URL")
+        parser.add_argument("--header", action="append", default=[], metavar="'NAME: VALUE'")
+        parser.add_argument("--profile", metavar="NAME|FILE", default=DEFAULT_PROFILE)
 
 
 def _add_judging(parser: argparse.ArgumentParser) -> None:
@@ -164,6 +189,27 @@ def _judging(options: argparse.Namespace) -> list[str]:
         if getattr(options, name):
             arguments += [f"-{name}", getattr(options, name)]
     return arguments
+
+
+def _find_buffer(options: argparse.Namespace) -> int:
+    url, headers, profile = path_from(options.url, options.header, options.profile)
+    return _tell(lambda: search_buffer(url, headers, profile))
+
+
+def _find_heartbeat(options: argparse.Namespace) -> int:
+    if not 2.0 <= options.up_to <= UP_TO_MAX_S:
+        raise UsageError(f"--up-to: expected 2 to {UP_TO_MAX_S:g} seconds, got {options.up_to:g}")
+    url, headers, profile = path_from(options.url, options.header, options.profile)
+    return _tell(lambda: search_silence(url, headers, profile, options.up_to))
+
+
+def _tell(search: Callable[[], list[str]]) -> int:
+    try:
+        lines = search()
+    except Unable as reason:
+        raise UsageError(f"the search could not be made: {reason}") from reason
+    print("\n".join(lines))
+    return 0
 
 
 def _pytest(options: argparse.Namespace, arguments: list[str]) -> int:

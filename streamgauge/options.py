@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -280,6 +281,21 @@ def address(text: str, profile: Profile) -> tuple[str, tuple[tuple[str, str], ..
     if profile.api.start or profile.api.stream:
         return usable_url("--base-url", text), ()
     return split_query(usable_url("--base-url", text, query=True))
+
+
+def path_from(
+    url: str, headers: Sequence[str], profile: str
+) -> tuple[str, tuple[tuple[str, str], ...], Profile]:
+    """The same for commands that only look at a path: address, headers and profile.
+
+    Raises:
+        UsageError: naming what was expected and what was given.
+    """
+    try:
+        loaded = load_profile(profile)
+    except ProfileError as error:
+        raise UsageError(f"--profile: {error}") from error
+    return usable_url("URL", url), tuple(header(text) for text in headers), loaded
 
 
 def usable_url(option: str, text: str, *, query: bool = False) -> str:

@@ -24,6 +24,7 @@ import pytest
 from .catalogue import catalogue, implemented
 from .check import RUN_FIXTURE, Check, Run, judge
 from .collect import Evidence, Target, Unreachable, collect
+from .explain import Cause, explain
 from .known import mark, notes
 from .lab import Scenario
 from .limits import LEFT_OUT, NOT_BEGUN
@@ -236,6 +237,7 @@ class Session:
         stopped = self.run.evidence.stopped or ("interrupted" if interrupted else "")
         results = mark((self._result_of(row.id, stopped) for row in implemented()), self.known)
         verdict, reason = judge_run(results, stopped)
+        results, causes, unexplained = _explained(self.run, results)
         self.result = RunResult(
             target=self.run.target,
             profile=self.run.profile.name,
@@ -244,10 +246,11 @@ class Session:
             verdict=verdict,
             reason=reason,
             checks=results,
-            notes=(*notes(results), *_notes(self.run)),
+            notes=(*notes(results), *_notes(self.run), *unexplained),
             environment=_environment(self.run),
             trace="" if self.config.getoption("--from-trace") else TRACE_FILE,
             witnesses=() if stopped else self._witnesses(),
+            causes=causes,
         )
         self._write(self.result)
         stale = any(result.is_stale for result in results)
@@ -349,6 +352,17 @@ def _notes(run: Run) -> tuple[str, ...]:
     if not run.long:
         notes.append("rules that need minutes of waiting were judged in part: see --long")
     return tuple(notes)
+
+
+def _explained(
+    run: Run, results: tuple[CheckResult, ...]
+) -> tuple[tuple[CheckResult, ...], tuple[Cause, ...], tuple[str, ...]]:
+    """The results with their causes; a fault in seeking these must cost nobody the report."""
+    try:
+        return (*explain(run, results), ())
+    except Exception as error:
+        note = f"causes could not be sought, a fault of this suite: {error!r}"
+        return results, (), (note,)
 
 
 def _environment(run: Run) -> dict[str, str]:

@@ -159,3 +159,27 @@ async def reset_at_once(
             with contextlib.suppress(OSError):
                 writer.transport.abort()
     return True
+
+
+async def idle_until_closed(client: Client, bound_s: float) -> float | None:
+    """How long the target keeps a connection on which, after one answer, nothing more is asked.
+
+    Returns:
+        Seconds from the last byte of the answer to the close; None where it was still open after
+        `bound_s`, or could not be made.
+    """
+    writer: asyncio.StreamWriter | None = None
+    began = client.clock.now()
+    try:
+        reader, writer = await connect(client.url("/"))
+        writer.write(_head(client, "GET", client.url("/"), (("Accept", "*/*"),)))
+        async with asyncio.timeout(bound_s):
+            while data := await reader.read(65536):
+                began = client.clock.now()
+                del data
+    except (TimeoutError, OSError):
+        return None
+    finally:
+        if writer is not None:
+            writer.close()
+    return client.clock.now() - began

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from .catalogue import Requirement
+    from .explain.model import Cause, Explanation
     from .recording import Recording
     from .witness import Witness
 
@@ -93,6 +94,9 @@ class CheckResult:
         """On the list of known failures, and passes."""
         return self.known is not None and self.verdict is Verdict.PASS
 
+    explanation: Explanation | None = None
+    """Why it came to that, where the run's recordings tell."""
+
 
 @dataclass(frozen=True, slots=True)
 class RunResult:
@@ -116,6 +120,8 @@ class RunResult:
     """Path of the saved trace relative to the report folder, empty when none was saved."""
     witnesses: tuple[Witness, ...] = ()
     """What real clients heard of the run's streams; never part of a verdict."""
+    causes: tuple[Cause, ...] = ()
+    """What explains several failures at once, the one that explains most first."""
 
 
 def judge_run(results: Iterable[CheckResult], broken: str = "") -> tuple[RunVerdict, str]:

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from ..explain.model import Cause, Explanation, PlatformHint
 from ..results import CheckResult, RunResult, RunVerdict, Verdict
 from ..witness import Witness
 
@@ -133,9 +134,44 @@ def sentence(text: str) -> str:
 
 def evidence(check: CheckResult) -> str:
     """What was looked at, in words."""
-    if not check.evidence.count:
+    count, what = check.evidence.count, check.evidence.what
+    if not count:
         return "nothing was observed"
-    return f"{check.evidence.count:,} {check.evidence.what}".strip()
+    return f"{count:,} {what if count != 1 else singular(what)}".strip()
+
+
+def singular(what: str) -> str:
+    """The words behind a number, for one: "frames measured" becomes "frame measured"."""
+    words = what.split(" ")
+    place = next((n for n, word in enumerate(words) if word.endswith("s")), None)
+    if place is None or "and" in words:
+        return what
+    noun = words[place]
+    words[place] = noun[:-3] + "y" if noun.endswith("ies") else noun[:-1]
+    return " ".join(words).replace(" that were ", " that was ").replace(" that have ", " that has ")
+
+
+def cause_headline(cause: Cause) -> str:
+    """One sentence: how many checks fail, and why."""
+    number = len(cause.checks)
+    checks = "1 check fails because" if number == 1 else f"{number} checks fail for one reason:"
+    return f"{checks} {cause.explanation.what}."
+
+
+def sureness(explanation: Explanation) -> str:
+    """How far the explanation may be trusted, in words."""
+    number = f"{explanation.observations:,} observation{'s' * (explanation.observations != 1)}"
+    return f"{explanation.sureness.value}, from {number}"
+
+
+def hint_text(hint: PlatformHint) -> str:
+    """A platform that fits, as a sentence that does not claim it."""
+    return f"If this is {hint.name} ({hint.why}): {hint.advice}"
+
+
+def hint_origin(hint: PlatformHint) -> str:
+    """Where a hint's fact comes from, how old and how sure it is."""
+    return f"{hint.grade}, looked up {hint.as_of}: {hint.source}"
 
 
 def heard_otherwise(witness: Witness) -> str:
@@ -196,6 +232,10 @@ def results_json(run: RunResult) -> str:
         "reason": _plain(run.reason),
         "notes": [_plain(note) for note in run.notes],
         "known_failures": _known(run),
+        "causes": [
+            {**_explanation(cause.explanation), "checks": list(cause.checks)}
+            for cause in run.causes
+        ],
         "checks": [_entry(check) for check in run.checks],
         "witnesses": [_witness(witness) for witness in run.witnesses],
     }
@@ -225,6 +265,33 @@ def _entry(check: CheckResult) -> dict[str, Any]:
         "known_failure": None if check.known is None else _plain(check.known),
         "reproduce": _plain(check.reproduce),
         "duration_s": round(check.duration_s, 3),
+        "explanation": _explanation(check.explanation) if check.explanation else None,
+    }
+
+
+def _explanation(explanation: Explanation) -> dict[str, Any]:
+    sizes = explanation.bytes_low, explanation.bytes_high
+    return {
+        "family": explanation.family.value,
+        "kind": explanation.kind,
+        "sureness": explanation.sureness.value,
+        "observations": explanation.observations,
+        "what": _plain(explanation.what),
+        "measured": _plain(explanation.measured),
+        "advice": _plain(explanation.advice),
+        "bytes": list(sizes) if sizes != (None, None) else None,
+        "seconds": explanation.seconds,
+        "platforms": [
+            {
+                "name": hint.name,
+                "why": _plain(hint.why),
+                "advice": hint.advice,
+                "as_of": hint.as_of,
+                "grade": hint.grade,
+                "source": hint.source,
+            }
+            for hint in explanation.platforms
+        ],
     }
 
 

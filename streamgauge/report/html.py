@@ -25,15 +25,18 @@ from .data import (
     COUNTED,
     WORDS,
     Section,
+    cause_headline,
     count,
     counted,
     evidence,
     found_of,
     headline,
     heard_otherwise,
+    hint_origin,
     sections,
     selected,
     sentence,
+    sureness,
     visible,
 )
 from .frames import Excerpt, excerpt
@@ -47,7 +50,7 @@ OPEN_PROOFS_MAX = 3
 HEARD_MAX = 12
 """Of what a client heard otherwise, so much is listed."""
 MANY_FAILURES = 12
-"""Beyond, the index names the rules only, and each finding keeps its details folded."""
+"""Beyond, each finding is one line that unfolds, and no index is needed."""
 
 _ENDS = {
     End.COMPLETE: "the answer ended in good order",
@@ -59,6 +62,7 @@ _ENDS = {
     End.TIMEOUT: "our time limit was reached",
     End.LEFT: "we had seen enough and left",
 }
+_TEMPLATES = ("index.html.j2", "causes.html.j2", "finding.html.j2")
 _SAFE_PATH = re.compile(r"\w[\w.-]*(/\w[\w.-]*)*/?")
 
 
@@ -109,7 +113,7 @@ def report_html(run: RunResult) -> str:
         started=_moment(run.started),
         failures=failures,
         many=MANY_FAILURES,
-        open_proofs=len(failures) <= OPEN_PROOFS_MAX,
+        open_proofs=sum(f.check.explanation is None for f in failures) <= OPEN_PROOFS_MAX,
         warnings=tuple(_finding(check, run) for check in selected(run, Verdict.WARN)),
         untested=selected(run, Verdict.COULD_NOT_TEST),
         errors=selected(run, Verdict.ERROR),
@@ -192,7 +196,7 @@ def part(name: str) -> str:
 @cache
 def _template() -> Template:
     environment = Environment(
-        loader=DictLoader({name: part(name) for name in ("index.html.j2", "finding.html.j2")}),
+        loader=DictLoader({name: part(name) for name in _TEMPLATES}),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
@@ -202,6 +206,9 @@ def _template() -> Template:
     environment.filters["prose"] = _prose
     environment.filters["evidence"] = evidence
     environment.filters["found"] = found_of
+    environment.filters["headline"] = cause_headline
+    environment.filters["origin"] = hint_origin
+    environment.filters["sureness"] = sureness
     environment.filters["offset"] = lambda value: f"{value:,}"
     environment.filters["seconds"] = lambda value: f"{value:+.3f}"
     environment.globals.update(

@@ -78,6 +78,8 @@ def _details(check: CheckResult) -> str:
         f"Evidence: {evidence(check)}",
         f"To change: {requirement.cure}",
     ]
+    if check.explanation is not None:
+        parts.append(f"Likely cause: {check.explanation.what}. {check.explanation.advice}")
     if check.reproduce:
         parts.append(f"Reproduce:\n{check.reproduce}")
     return "\n".join(parts)

@@ -12,14 +12,18 @@ from ..results import CheckResult, RunResult, RunVerdict, Verdict
 from .data import (
     ORDER,
     WORDS,
+    cause_headline,
     count,
     counted,
     evidence,
     found_of,
     headline,
+    hint_origin,
+    hint_text,
     sections,
     selected,
     sentence,
+    sureness,
     visible,
 )
 
@@ -46,6 +50,7 @@ def summary_markdown(run: RunResult) -> str:
         f" · {run.duration_s:.1f} s" + (f" · {counts}" if counts else ""),
         "",
     ]
+    lines += _causes(run)
     lines += _detailed("Failures", selected(run, Verdict.FAIL))
     lines += _detailed("Warnings", selected(run, Verdict.WARN))
     lines += _listed("Could not test", selected(run, Verdict.COULD_NOT_TEST))
@@ -54,6 +59,29 @@ def summary_markdown(run: RunResult) -> str:
     if run.notes:
         lines += ["## Notes", "", *(f"- {inline(note)}" for note in run.notes), ""]
     return "\n".join(lines)
+
+
+def _causes(run: RunResult) -> list[str]:
+    """What explains several failures at once, before any of them."""
+    if not run.causes:
+        return []
+    lines = [f"## Likely cause{'s' if len(run.causes) > 1 else ''}", ""]
+    for cause in run.causes:
+        explanation = cause.explanation
+        lines += [
+            f"### {inline(cause_headline(cause))}",
+            "",
+            f"- **What to change:** {inline(explanation.advice)}",
+            f"- **Measured:** {inline(sentence(explanation.measured))}"
+            f" ({inline(sureness(explanation))})",
+            *(
+                f"- {inline(hint_text(hint))} ({inline(hint_origin(hint))})"
+                for hint in explanation.platforms
+            ),
+            f"- **Explains:** {inline(', '.join(cause.checks))}",
+            "",
+        ]
+    return lines
 
 
 def _detailed(heading: str, checks: Sequence[CheckResult]) -> list[str]:
@@ -70,8 +98,10 @@ def _detailed(heading: str, checks: Sequence[CheckResult]) -> list[str]:
             f"- **Rule:** {inline(rule.rule)} ({inline(rule.source)})",
             f"- **Evidence:** {inline(evidence(check))}",
             f"- **What to change:** {inline(rule.cure)}",
-            "",
         ]
+        if check.explanation is not None:
+            lines.append(f"- **Likely cause:** {inline(check.explanation.what)} (see above)")
+        lines.append("")
         if check.reproduce:
             lines += [*_code(check.reproduce), ""]
     return lines
