@@ -111,7 +111,7 @@ ON CONFLICT (id) DO UPDATE SET probed_at = excluded.probed_at
 
 
 class PostgresStore:
-    """Create, `open`, use, `close`. Every verb raises StoreUnavailable while the database is away."""
+    """Create, `open`, use, `close`. A verb raises StoreUnavailable while the database is away."""
 
     durable = True
 

@@ -67,7 +67,7 @@ class _Entry:
 
 
 class AppendWriter:
-    """Owns the pool that it is given, and uses one connection. `close` finishes what was accepted."""
+    """Owns the pool that it is given. `close` finishes what was accepted."""
 
     def __init__(self, pool: asyncpg.Pool, options: PostgresOptions) -> None:
         self._pool = pool

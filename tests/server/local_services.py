@@ -84,7 +84,8 @@ class PostgresServer(Service):
     def __init__(self) -> None:
         programs = sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)
         found = shutil.which("postgres") or next(
-            (str(folder / "postgres") for folder in programs if (folder / "postgres").exists()), None
+            (str(folder / "postgres") for folder in programs if (folder / "postgres").exists()),
+            None,
         )
         if found is None:
             missing("PostgreSQL", "apt-get install -y postgresql")
@@ -165,9 +166,6 @@ class RedisServer(Service):
 
 
 def _unprivileged() -> str:
-    for name in ("postgres", "nobody"):
-        try:
-            return pwd.getpwnam(name).pw_name
-        except KeyError:
-            continue
-    missing("an unprivileged user", "adduser --system postgres")
+    known = {entry.pw_name for entry in pwd.getpwall()}
+    found = next((name for name in ("postgres", "nobody") if name in known), None)
+    return found or missing("an unprivileged user", "adduser --system postgres")
