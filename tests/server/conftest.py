@@ -26,3 +26,10 @@ def redis() -> Iterator[RedisServer]:
     """A Redis of one's own, which may be stopped and started."""
     with RedisServer() as server:
         yield server
+
+
+@pytest.fixture
+def own_postgres() -> Iterator[PostgresServer]:
+    """A PostgreSQL of one's own, which may be stopped and started."""
+    with PostgresServer() as server:
+        yield server

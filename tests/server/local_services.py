@@ -6,6 +6,7 @@ an unprivileged user.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 import pwd
@@ -62,6 +63,20 @@ class Service:
         assert self._process is not None
         self._process.send_signal(number)
 
+    def pause(self) -> None:
+        """All of its processes, as a machine that is overloaded or swaps."""
+        self._send_to_all(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        self._send_to_all(signal.SIGCONT)
+
+    def _send_to_all(self, number: int) -> None:
+        assert self._process is not None
+        children = Path(f"/proc/{self._process.pid}/task/{self._process.pid}/children")
+        for pid in (self._process.pid, *map(int, children.read_text().split())):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, number)
+
     def stop(self, number: int = signal.SIGKILL) -> None:
         if self._process is not None:
             self.send(number)
@@ -74,7 +89,9 @@ class Service:
 
     def __exit__(self, *_exc: object) -> None:
         # SIGINT is an orderly end for both; SIGQUIT and SIGKILL would leave PostgreSQL's memory.
-        self.stop(signal.SIGINT)
+        if self._process is not None:
+            self.resume()
+            self.stop(signal.SIGINT)
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
