@@ -12,9 +12,8 @@ from typing import NoReturn
 import pytest
 
 
-def missing(what: str, install: str) -> NoReturn:
-    """Skip the test, or fail it, and say what to install."""
-    reason = f"{what} is not on this machine: {install}"
+def missing(reason: str) -> NoReturn:
+    """Skip the test, or fail it; the reason says what to install."""
     if os.environ.get("STREAMGAUGE_REQUIRE") == "all":
         pytest.fail(reason, pytrace=False)
     pytest.skip(reason)

@@ -11,8 +11,8 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
-from local_services import PostgresServer, RedisServer, Service
 
+from chaos.services import PostgresServer, RedisServer, Service
 from reference_server.broadcast import LocalBroadcaster, RemoteBroadcaster
 from reference_server.broadcast_postgres import PAYLOAD_CHARS_MAX, PostgresBroadcaster, payloads
 from reference_server.broadcast_redis import RedisBroadcaster

@@ -19,9 +19,9 @@ from typing import Any
 import httpx
 import pytest
 from hopping_reader import HoppingReader
-from local_services import PostgresServer, RedisServer
 from server_process import RESUME, ServerProcess, running_server, wait_until
 
+from chaos.services import PostgresServer, RedisServer
 from reference_server.payloads import seal
 from reference_server.pipelines import Pipelines
 
@@ -48,26 +48,20 @@ class Place:
     redis: RedisServer | None = None
 
 
-@contextmanager
-def shared_place(name: str) -> Iterator[Place]:
-    """Services of one's own, because tests stop them."""
-    with ExitStack() as stack:
-        place = Place({**ENV, "STREAM_STORE_BACKEND": name.partition("-")[0]})
-        if name.startswith("postgres"):
-            place.postgres = stack.enter_context(PostgresServer())
-            place.env["POSTGRES_DSN"] = place.postgres.dsn
-            place.env["POSTGRES_NOTIFY"] = str(int(name.endswith("notify")))
-        if name.endswith("redis"):
-            place.redis = stack.enter_context(RedisServer())
-            place.env["REDIS_URL"] = place.redis.url
-            place.env["FF_REDIS_SSE_BROADCAST"] = "1"
-        yield place
-
-
 @pytest.fixture
-def place(request: pytest.FixtureRequest) -> Iterator[Place]:
-    with shared_place(request.param) as place:
-        yield place
+def place(request: pytest.FixtureRequest) -> Place:
+    """Services of one's own, because tests stop them."""
+    name: str = request.param
+    place = Place({**ENV, "STREAM_STORE_BACKEND": name.partition("-")[0]})
+    if name.startswith("postgres"):
+        place.postgres = request.getfixturevalue("own_postgres")
+        place.env["POSTGRES_DSN"] = place.postgres.dsn
+        place.env["POSTGRES_NOTIFY"] = str(int(name.endswith("notify")))
+    if name.endswith("redis"):
+        place.redis = request.getfixturevalue("redis")
+        place.env["REDIS_URL"] = place.redis.url
+        place.env["FF_REDIS_SSE_BROADCAST"] = "1"
+    return place
 
 
 @contextmanager

@@ -1,7 +1,7 @@
-"""PostgreSQL and Redis as processes of the tests: own folder, free loopback port, ended by pid.
+"""PostgreSQL and Redis as local processes: own folder, free loopback port, ended by pid.
 
-Never the machine's own service. PostgreSQL refuses to run as root, so a root test run starts it as
-an unprivileged user.
+Never the machine's own service. PostgreSQL refuses to run as root, so root starts it as an
+unprivileged user.
 """
 
 from __future__ import annotations
@@ -17,12 +17,22 @@ import subprocess
 import tempfile
 import time
 from pathlib import Path
-from typing import Self
+from typing import Final, Self
 
-from needs import missing
-
-START_TIMEOUT_S = 20.0
+START_TIMEOUT_S: Final = 20.0
+LOOK_S: Final = 0.02
 _SCHEMAS = itertools.count(1)
+
+
+class MissingProgram(Exception):
+    """Something has to be installed first; the message says what and how."""
+
+    def __init__(self, what: str, install: str) -> None:
+        super().__init__(f"{what} is not on this machine: {install}")
+
+
+class ServiceFailed(Exception):
+    """The process ended, or did not answer in time; the message ends with what it wrote."""
 
 
 def free_port() -> int:
@@ -42,26 +52,31 @@ class Service:
         self._process: subprocess.Popen[bytes] | None = None
 
     def command(self) -> list[str]:
+        """What is executed."""
         raise NotImplementedError
 
     def answers(self) -> bool:
+        """Whether it is ready."""
         raise NotImplementedError
 
     def start(self) -> None:
-        with (self.folder / "service.log").open("ab") as log:
+        """Start, and return when it answers. Raises ServiceFailed."""
+        log_file = self.folder / "service.log"
+        with log_file.open("ab") as log:
             self._process = subprocess.Popen(
                 self.command(), cwd=self.folder, stdout=log, stderr=log, user=self._user
             )
         until = time.monotonic() + START_TIMEOUT_S
         while not self.answers():
-            log_text = (self.folder / "service.log").read_text()
-            assert self._process.poll() is None, log_text
-            assert time.monotonic() < until, log_text
-            time.sleep(0.02)
+            if self._process.poll() is not None or time.monotonic() > until:
+                raise ServiceFailed(log_file.read_text(errors="replace"))
+            time.sleep(LOOK_S)
 
-    def send(self, number: int) -> None:
-        assert self._process is not None
-        self._process.send_signal(number)
+    @property
+    def _running(self) -> subprocess.Popen[bytes]:
+        if self._process is None:
+            raise ServiceFailed("expected a running service")
+        return self._process
 
     def pause(self) -> None:
         """All of its processes, as a machine that is overloaded or swaps."""
@@ -71,17 +86,17 @@ class Service:
         self._send_to_all(signal.SIGCONT)
 
     def _send_to_all(self, number: int) -> None:
-        assert self._process is not None
-        children = Path(f"/proc/{self._process.pid}/task/{self._process.pid}/children")
-        for pid in (self._process.pid, *map(int, children.read_text().split())):
+        pid = self._running.pid
+        children = Path(f"/proc/{pid}/task/{pid}/children")
+        for target in (pid, *map(int, children.read_text().split())):
             with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, number)
+                os.kill(target, number)
 
     def stop(self, number: int = signal.SIGKILL) -> None:
-        if self._process is not None:
-            self.send(number)
-            self._process.wait(START_TIMEOUT_S)
-            self._process = None
+        """Send the signal and wait for the end."""
+        process, self._process = self._running, None
+        process.send_signal(number)
+        process.wait(START_TIMEOUT_S)
 
     def __enter__(self) -> Self:
         self.start()
@@ -96,48 +111,51 @@ class Service:
 
 
 class PostgresServer(Service):
-    """A cluster of its own. Commits need not survive a power cut here."""
+    """A cluster of its own. Without `durable` its commits would not survive a power cut."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, durable: bool = False) -> None:
+        """Raises MissingProgram."""
         programs = sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)
         found = shutil.which("postgres") or next(
             (str(folder / "postgres") for folder in programs if (folder / "postgres").exists()),
             None,
         )
         if found is None:
-            missing("PostgreSQL", "apt-get install -y postgresql")
+            raise MissingProgram("PostgreSQL", "apt-get install -y postgresql")
         self._programs = Path(found).resolve().parent
+        self._durable = durable
         user = _unprivileged() if os.geteuid() == 0 else None
         folder = Path(tempfile.mkdtemp(prefix="streamgauge-postgres-"))
         if user is not None:
             os.chown(folder, pwd.getpwnam(user).pw_uid, -1)
         super().__init__(folder, user)
+        options = ["--auth=trust", "--encoding=UTF8", "--locale=C", "--no-sync"]
         subprocess.run(
-            [
-                *(self._programs / "initdb", "-D", folder / "data", "-U", "streamgauge"),
-                *("--auth=trust", "--encoding=UTF8", "--locale=C", "--no-sync"),
-            ],
+            [self._program("initdb"), "-D", str(folder / "data"), "-U", "streamgauge", *options],
             check=True,
             cwd=folder,
             stdout=subprocess.DEVNULL,
             user=user,
         )
 
+    def _program(self, name: str) -> str:
+        return str(self._programs / name)
+
     def command(self) -> list[str]:
         settings = {
             "listen_addresses": "127.0.0.1",
             "port": str(self.port),
             "unix_socket_directories": str(self.folder),
-            "fsync": "off",
+            "fsync": "on" if self._durable else "off",
             "max_connections": "200",
             "shared_buffers": "32MB",
             "log_min_messages": "error",
         }
         options = [word for pair in settings.items() for word in ("-c", "=".join(pair))]
-        return [str(self._programs / "postgres"), "-D", str(self.folder / "data"), *options]
+        return [self._program("postgres"), "-D", str(self.folder / "data"), *options]
 
     def answers(self) -> bool:
-        probe = [self._programs / "pg_isready", "-q", "-h", "127.0.0.1", "-p", str(self.port)]
+        probe = [self._program("pg_isready"), "-q", "-h", "127.0.0.1", "-p", str(self.port)]
         return subprocess.run(probe, check=False).returncode == 0
 
     @property
@@ -152,16 +170,17 @@ class PostgresServer(Service):
 
     def execute(self, sql: str) -> None:
         """Run statements as the cluster's superuser."""
-        subprocess.run([self._programs / "psql", self.dsn, "-qXc", sql], check=True)
+        subprocess.run([self._program("psql"), self.dsn, "-qXc", sql], check=True)
 
 
 class RedisServer(Service):
     """A server that keeps nothing on disk."""
 
     def __init__(self) -> None:
+        """Raises MissingProgram."""
         found = shutil.which("redis-server")
         if found is None:
-            missing("Redis", "apt-get install -y redis-server")
+            raise MissingProgram("Redis", "apt-get install -y redis-server")
         self._program = found
         super().__init__(Path(tempfile.mkdtemp(prefix="streamgauge-redis-")), None)
 
@@ -185,4 +204,6 @@ class RedisServer(Service):
 def _unprivileged() -> str:
     known = {entry.pw_name for entry in pwd.getpwall()}
     found = next((name for name in ("postgres", "nobody") if name in known), None)
-    return found or missing("an unprivileged user", "adduser --system postgres")
+    if found is None:
+        raise MissingProgram("an unprivileged user", "adduser --system postgres")
+    return found
