@@ -86,8 +86,6 @@ class RemoteBroadcaster(ABC):
 
     #: For the log.
     name: str
-    #: What the connection's loss may raise.
-    failures: tuple[type[Exception], ...]
 
     def __init__(self) -> None:
         self._deliver: Deliver = _nobody
@@ -132,7 +130,7 @@ class RemoteBroadcaster(ABC):
     @abstractmethod
     async def _serve(self) -> None:
         """Connect, listen, call `_up`, then send what `_batch` gives until the connection is lost,
-        which raises one of `failures`."""
+        which raises."""
 
     async def _batch(self) -> dict[str, int]:
         """Wait for news; all that there is. Empty after PROBE_S of silence."""
@@ -169,7 +167,7 @@ class RemoteBroadcaster(ABC):
         while True:
             try:
                 await self._serve()
-            except self.failures as error:
+            except Exception as error:  # whatever it was: readers must not depend on this
                 if self._connected:
                     pause_s = RECONNECT_FIRST_S
                 self._down(error)

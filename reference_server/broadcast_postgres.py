@@ -14,7 +14,7 @@ from typing import Final
 import asyncpg
 
 from .broadcast import RemoteBroadcaster
-from .store.postgres_schema import FAILURES, PostgresOptions, connect
+from .store.postgres_schema import PostgresOptions, connect
 
 CHANNEL: Final = "streamgauge_heads"
 
@@ -28,7 +28,6 @@ class PostgresBroadcaster(RemoteBroadcaster):
     """A payload is `job head job head …`."""
 
     name = "LISTEN/NOTIFY"
-    failures = FAILURES
 
     def __init__(self, options: PostgresOptions) -> None:
         super().__init__()

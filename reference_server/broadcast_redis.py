@@ -16,7 +16,6 @@ from redis.asyncio import Redis
 from redis.asyncio.client import PubSub
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import RedisError
 
 from .broadcast import PROBE_S, RemoteBroadcaster
 
@@ -33,7 +32,6 @@ class RedisBroadcaster(RemoteBroadcaster):
     """One connection that listens, one that publishes."""
 
     name = "Redis"
-    failures = (RedisError, OSError)
 
     def __init__(self, url: str) -> None:
         """Raises ValueError for a URL that cannot be used."""

@@ -270,6 +270,23 @@ def test_the_store_goes_away_and_comes_back(place: Place, fault: str, tmp_path: 
         )
 
 
+@pytest.mark.parametrize("place", ["postgres-notify", "postgres-redis"], indirect=True)
+def test_an_instance_ends_in_time_whatever_hangs(place: Place, tmp_path: Path) -> None:
+    """SIGTERM while store and broadcaster answer nothing: the process ends within its grace."""
+    place.env["GRACE_SECONDS"] = "4"
+    with instances(tmp_path, place, 1) as (server,):
+        job = server.start_job(pipeline=Script().body())["job_id"]
+        readers = [HoppingReader([server.url], job, seed) for seed in range(3)]
+        wait_until(lambda: all(reader.seen for reader in readers), "all read")
+        for service in (place.postgres, place.redis):
+            if service is not None:
+                service.pause()
+        assert server.terminate() < 4.5
+        assert server.process.returncode == 0
+        for reader in readers:
+            reader.complete = True
+
+
 @pytest.mark.parametrize("place", ["sqlite-redis", "postgres-redis"], indirect=True)
 def test_redis_goes_away_and_comes_back(place: Place, tmp_path: Path) -> None:
     """Readers notice nothing: the store is polled meanwhile, which is logged once."""
