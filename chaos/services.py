@@ -1,4 +1,4 @@
-"""PostgreSQL and Redis as local processes: own folder, free loopback port, ended by pid.
+"""Local processes, and PostgreSQL and Redis as such: own folder, free loopback port, ended by pid.
 
 Never the machine's own service. PostgreSQL refuses to run as root, so root starts it as an
 unprivileged user.
@@ -16,10 +16,11 @@ import socket
 import subprocess
 import tempfile
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final, Self
 
-START_TIMEOUT_S: Final = 20.0
+START_TIMEOUT_S: Final = 60.0
 LOOK_S: Final = 0.02
 _SCHEMAS = itertools.count(1)
 
@@ -55,22 +56,52 @@ class Service:
         """What is executed."""
         raise NotImplementedError
 
+    def environment(self) -> Mapping[str, str] | None:
+        """Its variables; None: as here."""
+        return None
+
     def answers(self) -> bool:
         """Whether it is ready."""
         raise NotImplementedError
 
+    @property
+    def running(self) -> bool:
+        """Started, and not stopped since."""
+        return self._process is not None
+
     def start(self) -> None:
         """Start, and return when it answers. Raises ServiceFailed."""
-        log_file = self.folder / "service.log"
-        with log_file.open("ab") as log:
+        self.spawn()
+        self.wait_ready()
+
+    def spawn(self) -> None:
+        """Start without waiting."""
+        with self._log.open("ab") as log:
             self._process = subprocess.Popen(
-                self.command(), cwd=self.folder, stdout=log, stderr=log, user=self._user
+                self.command(),
+                cwd=self.folder,
+                env=self.environment(),
+                stdout=log,
+                stderr=log,
+                user=self._user,
             )
+
+    def wait_ready(self) -> None:
+        """Return when it answers. Raises ServiceFailed."""
         until = time.monotonic() + START_TIMEOUT_S
         while not self.answers():
-            if self._process.poll() is not None or time.monotonic() > until:
-                raise ServiceFailed(log_file.read_text(errors="replace"))
+            if self._running.poll() is not None or time.monotonic() > until:
+                raise ServiceFailed(self.logs)
             time.sleep(LOOK_S)
+
+    @property
+    def _log(self) -> Path:
+        return self.folder / "service.log"
+
+    @property
+    def logs(self) -> str:
+        """What it has written."""
+        return self._log.read_text(errors="replace")
 
     @property
     def _running(self) -> subprocess.Popen[bytes]:
@@ -104,7 +135,7 @@ class Service:
 
     def __exit__(self, *_exc: object) -> None:
         # SIGINT is an orderly end for both; SIGQUIT and SIGKILL would leave PostgreSQL's memory.
-        if self._process is not None:
+        if self.running:
             self.resume()
             self.stop(signal.SIGINT)
         shutil.rmtree(self.folder, ignore_errors=True)
@@ -124,10 +155,7 @@ class PostgresServer(Service):
             raise MissingProgram("PostgreSQL", "apt-get install -y postgresql")
         self._programs = Path(found).resolve().parent
         self._durable = durable
-        user = _unprivileged() if os.geteuid() == 0 else None
-        folder = Path(tempfile.mkdtemp(prefix="streamgauge-postgres-"))
-        if user is not None:
-            os.chown(folder, pwd.getpwnam(user).pw_uid, -1)
+        folder, user = private_folder("postgres")
         super().__init__(folder, user)
         options = ["--auth=trust", "--encoding=UTF8", "--locale=C", "--no-sync"]
         subprocess.run(
@@ -201,9 +229,17 @@ class RedisServer(Service):
         return f"redis://127.0.0.1:{self.port}/0"
 
 
-def _unprivileged() -> str:
-    known = {entry.pw_name for entry in pwd.getpwall()}
-    found = next((name for name in ("postgres", "nobody") if name in known), None)
+def private_folder(name: str) -> tuple[Path, str | None]:
+    """A new folder, and the unprivileged user that it belongs to where this process is root's.
+
+    Raises MissingProgram.
+    """
+    folder = Path(tempfile.mkdtemp(prefix=f"streamgauge-{name}-"))
+    if os.geteuid() != 0:
+        return folder, None
+    known = {entry.pw_name: entry for entry in pwd.getpwall()}
+    found = next((known[user] for user in ("postgres", "nobody") if user in known), None)
     if found is None:
         raise MissingProgram("an unprivileged user", "adduser --system postgres")
-    return found
+    os.chown(folder, found.pw_uid, -1)
+    return folder, found.pw_name

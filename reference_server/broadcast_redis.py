@@ -25,7 +25,7 @@ CHANNEL_PREFIX: Final = "sse:session:"
 PRESENCE_CHANNEL: Final = "sse:instances"
 
 CONNECT_TIMEOUT_S: Final = 2.0
-ANSWER_TIMEOUT_S: Final = 2.0
+ANSWER_TIMEOUT_S: Final = 5.0
 
 
 class RedisBroadcaster(RemoteBroadcaster):
