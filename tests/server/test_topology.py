@@ -89,17 +89,23 @@ def test_a_topology_takes_commands_from_outside() -> None:
         return subprocess.run(command, check=False, cwd=ROOT, capture_output=True, text=True)
 
     command = [sys.executable, "-m", "chaos.topology", "--instances", "1", "--fanout", "notify"]
-    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
     assert process.stdout is not None
+    assert process.stderr is not None
     try:
-        lines: dict[str, str] = {}
-        while "control" not in lines:
-            ready, _, _ = select.select([process.stdout], [], [], PATIENCE_S)
-            line = process.stdout.readline() if ready else ""
-            if not line:
-                missing("a service that the topology needs")
-            name, _, rest = line.strip().partition(" ")
-            lines[name] = rest
+        ready, _, _ = select.select([process.stdout], [], [], PATIENCE_S)
+        assert ready
+        # All three are written at once.
+        lines = dict(process.stdout.readline().strip().split(" ", 1) for _ in range(3))
+    except ValueError:
+        process.wait(PATIENCE_S)
+        reason = process.stderr.read().strip()
+        if "is not on this machine" in reason:
+            missing(reason)
+        pytest.fail(reason)
+    try:
         folder = lines["control"]
         url = lines["balancer"]
         assert httpx.get(f"{url}/readyz").status_code == 200
@@ -119,6 +125,7 @@ def test_a_topology_takes_commands_from_outside() -> None:
         process.send_signal(signal.SIGTERM)
         assert process.wait(PATIENCE_S) == 0
         process.stdout.close()
+        process.stderr.close()
 
 
 def test_notify_needs_postgres() -> None:
