@@ -22,6 +22,7 @@ from .api.stream import StreamApi
 from .backends import build_broadcaster, build_store
 from .clock import Clock
 from .cors import CorsPolicy
+from .dialects import dialect_routes
 from .events import Event
 from .frames import FrameEncoder
 from .guard import BODY_MAX_BYTES
@@ -171,6 +172,7 @@ def _add_routes(app: Quart, settings: Settings, parts: Parts) -> None:
         ("GET", "/metrics", operations.metrics),
         ("GET", "/", operations.page),
     ]
+    routes += dialect_routes(settings, parts)
     for method, path, view in routes:
         app.add_url_rule(
             path,

@@ -25,6 +25,8 @@ DEFAULT_ORIGINS: Final = tuple(
 STORE_BACKENDS: Final = ("memory", "sqlite", "postgres")
 POSTGRES_SCHEMES: Final = ("postgresql", "postgres")
 REDIS_SCHEMES: Final = ("redis", "rediss", "unix")
+#: The other systems whose shapes are served beside the protocol's own (protocol §12).
+DIALECTS: Final = ("resume-agent", "quiz", "article-summarizer")
 LOG_LEVELS: Final = ("debug", "info", "warning", "error", "critical")
 #: Above this a frame's padding would cost more than any buffer that it is meant to overcome.
 FRAME_MIN_BYTES_MAX: Final = 1_048_576
@@ -71,6 +73,7 @@ class Settings:
     lease_seconds: float = 15.0
     retention_hours: float = 24.0
     scripted_pipelines: bool = False
+    dialects: tuple[str, ...] = ()
     pipeline_time_scale: float = 1.0
     subscriber_wait_seconds: float = 30.0
     cors_allow_origins: tuple[str, ...] = DEFAULT_ORIGINS
@@ -112,6 +115,7 @@ class Settings:
             grace_seconds=read.number("GRACE_SECONDS", 8.0, 1.0, 3600.0),
             lease_seconds=read.number("LEASE_SECONDS", 15.0, 0.3, 3600.0),
             retention_hours=read.number("RETENTION_HOURS", 24.0, 0.0001, 24.0 * 3660),
+            dialects=read.names("DIALECTS", DIALECTS),
             scripted_pipelines=read.switch("SCRIPTED_PIPELINES", False),
             pipeline_time_scale=read.number("PIPELINE_TIME_SCALE", 1.0, 0.0, 1000.0),
             subscriber_wait_seconds=read.number("SUBSCRIBER_WAIT_SECONDS", 30.0, 0.0, 3600.0),
@@ -186,6 +190,18 @@ class _Reader:
             return raw.lower()
 
         return self._read(name, default, parse, f"one of {', '.join(allowed)}")
+
+    def names(self, name: str, allowed: tuple[str, ...]) -> tuple[str, ...]:
+        """Some of `allowed`, separated by commas; `all` is all of them."""
+
+        def parse(raw: str) -> tuple[str, ...]:
+            wanted = [part.strip().lower() for part in raw.split(",") if part.strip()]
+            if not all(part in (*allowed, "all") for part in wanted):
+                raise ValueError
+            return tuple(part for part in allowed if part in wanted or "all" in wanted)
+
+        expected = f"all, or some of {', '.join(allowed)} separated by commas"
+        return self._read(name, (), parse, expected)
 
     def secret_url(self, name: str, schemes: tuple[str, ...]) -> str:
         """A URL that may hold a password, so that no message quotes it."""

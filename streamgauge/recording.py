@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import json
 import zlib
+from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property
+from itertools import accumulate
 from typing import Any, overload
 
-from .sse import Block, Parser
+from .members import PLAIN, Members
+from .sse import Block, Parser, SseEvent, dispatched
 
 
 class End(StrEnum):
@@ -85,6 +88,16 @@ class PackedReads(Sequence[Read]):
 
 
 @dataclass(frozen=True, slots=True)
+class Dispatch:
+    """An event as a client's listener gets it, and when."""
+
+    at: float
+    event: SseEvent
+    own_id: str | None
+    """The id that its own block had."""
+
+
+@dataclass(frozen=True, slots=True)
 class Request:
     """What was asked. Secrets are redacted before this exists."""
 
@@ -119,6 +132,8 @@ class Recording:
     """Bytes that came after the message had ended, where the instrument waited for them."""
     info: Mapping[str, Any] = field(default_factory=dict)
     """JSON-able facts of the scenario about this exchange (the job, the cursor, the shape)."""
+    members: Members = PLAIN
+    """Where this target keeps types and ids."""
 
     def header(self, name: str) -> str | None:
         """The values of a header, joined by comma; None where it is absent."""
@@ -146,6 +161,11 @@ class Recording:
         return self.status == 200 and self.media_type == "text/event-stream"
 
     @property
+    def timed(self) -> bool:
+        """Whether it is known when the bytes arrived."""
+        return not self.info.get("untimed")
+
+    @property
     def answered(self) -> bool:
         return self.status is not None
 
@@ -163,13 +183,32 @@ class Recording:
                 self.__dict__["blocks"] = blocks
         return blocks
 
+    @cached_property
+    def dispatches(self) -> tuple[Dispatch, ...]:
+        """What the body dispatches, and no more: of a packed body this is kept, its blocks are
+        not."""
+        if not isinstance(self.reads, PackedReads) or self.members:
+            return tuple(
+                Dispatch(block.at, block.event, block.own_id)
+                for block in self.blocks
+                if block.event is not None
+            )
+        ends, times = list(accumulate(self.reads.sizes)), self.reads.times
+        body = zlib.decompress(self.reads.packed)
+        return tuple(
+            Dispatch(times[bisect_left(ends, end)], event, own_id)
+            for end, event, own_id in dispatched(body)
+        )
+
     def _parse(self) -> tuple[Block, ...]:
         parser = Parser()
         blocks: list[Block] = []
         for read in self.reads:
             blocks.extend(parser.feed(read.data, read.at))
         rest = parser.close(self.ended_at)
-        return (*blocks, rest) if rest is not None else tuple(blocks)
+        if rest is not None:
+            blocks.append(rest)
+        return tuple(self.members.translated(blocks))
 
     def arrival(self, offset: int) -> float:
         """When the byte at `offset` of the body arrived."""
@@ -217,6 +256,8 @@ class Bundle:
 
 
 def _names_job(recording: Recording, job_id: str) -> bool:
+    if "made" in recording.info:
+        return str(recording.info["made"]) == job_id
     return (
         recording.request.method == "POST"
         and isinstance(recording.json, dict)

@@ -183,7 +183,7 @@ def test_results_json_is_the_public_format(tmp_path: Path) -> None:
     record = json.loads(written(run, tmp_path)["results.json"])
     assert set(record) == {
         "schema", "target", "profile", "started", "duration_s", "verdict", "checks",
-        "reason", "notes",
+        "reason", "notes", "known_failures", "witnesses",
     }  # fmt: skip
     assert record["schema"] == 1
     assert record["verdict"] == "nonconformant"
@@ -191,7 +191,7 @@ def test_results_json_is_the_public_format(tmp_path: Path) -> None:
     for entry in record["checks"]:
         assert set(entry) == {
             "id", "level", "section", "title", "verdict", "evidence", "message", "reproduce",
-            "duration_s",
+            "duration_s", "known_failure",
         }  # fmt: skip
         assert set(entry["evidence"]) == {"count", "what"}
         assert isinstance(entry["evidence"]["count"], int)

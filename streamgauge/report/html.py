@@ -23,12 +23,14 @@ from ..recording import End, Recording
 from ..results import CheckResult, Exhibit, RunResult, Verdict
 from .data import (
     COUNTED,
-    HEADLINES,
     WORDS,
     Section,
     count,
     counted,
     evidence,
+    found_of,
+    headline,
+    heard_otherwise,
     sections,
     selected,
     sentence,
@@ -42,6 +44,8 @@ HEADERS_MAX = 40
 HEADER_CHARS_MAX = 500
 OPEN_PROOFS_MAX = 3
 """Up to so many failures stand with their proof unfolded; more would bury one another."""
+HEARD_MAX = 12
+"""Of what a client heard otherwise, so much is listed."""
 MANY_FAILURES = 12
 """Beyond, the index names the rules only, and each finding keeps its details folded."""
 
@@ -84,7 +88,7 @@ class Finding:
 
 def report_html(run: RunResult) -> str:
     """The page, complete."""
-    style, script = _part("style.css"), _part("script.js")
+    style, script = part("style.css"), part("script.js")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii")
     policy = (
         "default-src 'none'; base-uri 'none'; form-action 'none';"
@@ -97,7 +101,7 @@ def report_html(run: RunResult) -> str:
         # Our own files, no input: escaping would break them.
         style=Markup(style),
         script=Markup(script),
-        headline=HEADLINES[run.verdict],
+        headline=headline(run),
         reason=sentence(run.reason),
         counts=count(run.checks),
         total=len(run.checks),
@@ -180,14 +184,15 @@ def _prose(text: str) -> Markup:
 
 
 @cache
-def _part(name: str) -> str:
+def part(name: str) -> str:
+    """A file of the page."""
     return files(__package__).joinpath("page", name).read_text("utf-8")
 
 
 @cache
 def _template() -> Template:
     environment = Environment(
-        loader=DictLoader({name: _part(name) for name in ("index.html.j2", "finding.html.j2")}),
+        loader=DictLoader({name: part(name) for name in ("index.html.j2", "finding.html.j2")}),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
@@ -196,9 +201,17 @@ def _template() -> Template:
     )
     environment.filters["prose"] = _prose
     environment.filters["evidence"] = evidence
+    environment.filters["found"] = found_of
     environment.filters["offset"] = lambda value: f"{value:,}"
     environment.filters["seconds"] = lambda value: f"{value:+.3f}"
-    environment.globals.update(WORDS=WORDS, COUNTED=COUNTED, counted=counted, summary=_summary)
+    environment.globals.update(
+        WORDS=WORDS,
+        COUNTED=COUNTED,
+        counted=counted,
+        summary=_summary,
+        heard_otherwise=heard_otherwise,
+        heard_max=HEARD_MAX,
+    )
     return environment.get_template("index.html.j2")
 
 

@@ -10,7 +10,18 @@ import textwrap
 from collections.abc import Iterable
 
 from ..results import CheckResult, RunResult, RunVerdict, Verdict
-from .data import HEADLINES, WORDS, count, counted, sections, selected, sentence, visible
+from .data import (
+    WORDS,
+    count,
+    counted,
+    found_of,
+    headline,
+    heard_otherwise,
+    sections,
+    selected,
+    sentence,
+    visible,
+)
 
 WIDTH_MIN, WIDTH_MAX = 60, 110
 """Below, nothing aligns; above, lines are hard to read."""
@@ -75,6 +86,10 @@ def terminal_summary(run: RunResult, width: int, colour: bool, report: str = "")
         for note in run.notes:
             lines += _wrapped(sentence(_flat(note)), width, "  - ", "    ")
         lines.append("")
+    if heard := [w for w in run.witnesses if w.differences]:
+        told = "; ".join(f"{w.client} {w.version} {heard_otherwise(w)}" for w in heard)
+        lines += _wrapped(f"Real clients: {_flat(told)} (see the report).", width, "", "  ")
+        lines.append("")
     return [*lines, *_verdict(run, width, paint, report)]
 
 
@@ -134,7 +149,7 @@ def _findings(
     for check in checks:
         rule = check.requirement
         lines.append(_heading(check, paint))
-        lines += _wrapped(sentence(_flat(check.message)), width, _INDENT, _INDENT)
+        lines += _wrapped(sentence(_flat(found_of(check))), width, _INDENT, _INDENT)
         cure = sentence(_flat(rule.cure))
         lines += _wrapped(f"To change: {cure}", width, _INDENT, _INDENT + "  ")
         commands = visible(check.reproduce).strip("\n").splitlines()
@@ -175,9 +190,9 @@ def _heading(check: CheckResult, paint: _Paint) -> str:
 
 def _verdict(run: RunResult, width: int, paint: _Paint, report: str) -> list[str]:
     counts = ", ".join(counted(verdict, number) for verdict, number in count(run.checks).items())
-    headline = HEADLINES[run.verdict].upper()
-    lines = _wrapped(f"{headline}: {_flat(run.reason)}", width, "", "  ")
-    lines[0] = lines[0].replace(headline, paint(headline, f"1;{_RUN_CODES[run.verdict]}"), 1)
+    words = headline(run).upper()
+    lines = _wrapped(f"{words}: {_flat(run.reason)}", width, "", "  ")
+    lines[0] = lines[0].replace(words, paint(words, f"1;{_RUN_CODES[run.verdict]}"), 1)
     facts = f"{_flat(run.target)}, profile {_flat(run.profile)}, {run.duration_s:.1f} s"
     lines.append(f"  {facts}")
     if counts:
