@@ -251,8 +251,7 @@ class Runner:
         return True
 
     async def _interrupt(self) -> None:
-        """End the jobs of a store that is about to vanish. Those that still wait for their first
-        subscriber are not due and are left: nobody reads them."""
+        """End the jobs of a store that is about to vanish; `release` has made them all due."""
         while claims := await self._store.claim_waiting(self._owner, self._lease_s, CLAIMS_AT_ONCE):
             for claim in claims:
                 emitter = Emitter(self._store, self._hub, self._clock, self._hooks, claim)

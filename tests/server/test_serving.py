@@ -386,7 +386,7 @@ def run_to_end(env: dict[str, str]) -> subprocess.CompletedProcess[str]:
     ("env", "named"),
     [
         ({"PORT": "x", "LOG_LEVEL": "y"}, ["PORT", "LOG_LEVEL"]),
-        ({"STREAM_STORE_BACKEND": "postgres"}, ["postgres", "later"]),
+        ({"STREAM_STORE_BACKEND": "postgres"}, ["POSTGRES_DSN must be given"]),
         ({"SQLITE_PATH": "/dev/null/jobs.db"}, ["database"]),
         ({"HOST": "203.0.113.1"}, ["cannot listen"]),
     ],
