@@ -4,6 +4,7 @@
 # fix    let the formatter and the linter mend what they can
 # lock   choose the pinned versions anew
 # mutants  every broken server against the suite, and the kill matrix
+# deps-system  what the tests use of the system: real proxies and a browser (Debian, as root)
 # clean  remove what the above made
 
 SHELL := /bin/bash
@@ -12,7 +13,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed
 
-.PHONY: demo test test-all check fix lock mutants clean
+.PHONY: demo test test-all check fix lock mutants deps-system clean
 
 demo: $(INSTALLED)
 	@$(BIN)/python -m tools.demo
@@ -38,6 +39,15 @@ only-tests: $(INSTALLED)
 
 mutants: $(INSTALLED)
 	$(BIN)/python -m tests.mutants
+
+# RUNLEVEL=1 keeps Debian from starting the services that it installs: the tests start their own.
+SYSTEM := nginx haproxy caddy chromium
+deps-system:
+	@command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ] || { \
+	  echo "install by hand (this needs Debian and root): $(SYSTEM) nodejs npm" >&2; exit 2; }
+	apt-get update -qq
+	RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
+	  $(SYSTEM) $$(command -v npm >/dev/null || echo nodejs npm)
 
 fix: $(INSTALLED)
 	$(BIN)/ruff format .

@@ -16,7 +16,7 @@ from streamgauge.check import Run
 from streamgauge.profile import Profile
 from streamgauge.recording import Bundle, PackedReads, Recording
 from streamgauge.results import Exhibit
-from streamgauge.sse import Block
+from streamgauge.sse import Block, SseEvent
 
 PACKED_SHARE = 20
 """Of hundreds of replays of one log, so many are looked at by checks that look at everything."""
@@ -55,9 +55,16 @@ def stream_log(recording: Recording, profile: Profile) -> tuple[Seen, ...]:
 
     Of packed recordings (hundreds of replays) the places in the body are not kept.
     """
-    packed = isinstance(recording.reads, PackedReads)
+    if isinstance(recording.reads, PackedReads):
+        return tuple(
+            _seen(each.event, each.own_id, each.at, None)
+            for each in recording.dispatches
+            if each.event.type not in profile.control_events
+        )
     return tuple(
-        _seen(block, keep=not packed) for block in recording.blocks if is_log(block, profile)
+        _seen(block.event, block.own_id, block.at, block)
+        for block in recording.blocks
+        if block.event is not None and block.event.type not in profile.control_events
     )
 
 
@@ -65,19 +72,18 @@ def is_log(block: Block, profile: Profile) -> bool:
     return block.event is not None and block.event.type not in profile.control_events
 
 
-def _seen(block: Block, *, keep: bool) -> Seen:
-    assert block.event is not None
-    body = as_json(block.event.data)
+def _seen(event: SseEvent, own_id: str | None, at: float, block: Block | None) -> Seen:
+    body = as_json(event.data)
     inner = body if isinstance(body, dict) else {}
     return Seen(
-        id=block.own_id or "",
-        type=block.event.type,
+        id=own_id or "",
+        type=event.type,
         timestamp=str(inner.get("timestamp", "")),
         # What is no JSON is plain text, and then the text itself is what the event says.
-        data=inner.get("data", block.event.data if body is None else body),
-        at=block.at,
-        text=block.event.data,
-        block=block if keep else None,
+        data=inner.get("data", event.data if body is None else body),
+        at=at,
+        text=event.data,
+        block=block,
     )
 
 
@@ -140,6 +146,13 @@ def succeeded(answer: Recording) -> bool:
     return answer.status is not None and 200 <= answer.status < 300
 
 
+def unread(answer: Recording) -> bool:
+    """Whether this is the bare refusal of a server's HTTP parser, which gave the request up before
+    the header section was read: such an answer may be empty, and nobody can add fields to it."""
+    closing = "close" in (answer.header("connection") or "").lower()
+    return answer.status in (400, 414, 431, 501, 505) and not answer.body and closing
+
+
 def body_of(recording: Recording) -> dict[str, Any]:
     """The JSON object of a snapshot or a page, {} where the answer is none."""
     body = recording.json
@@ -168,7 +181,7 @@ def control_data(block: Block) -> dict[str, Any]:
 
 def has_gap(recording: Recording, profile: Profile) -> bool:
     """Whether the stream says itself that older history is gone."""
-    return bool(control(recording, profile.events.gap))
+    return any(each.event.type == profile.events.gap for each in recording.dispatches)
 
 
 def recycled(recording: Recording, profile: Profile) -> bool:

@@ -12,6 +12,7 @@ import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin, get_type_hints
@@ -125,7 +126,7 @@ class Capabilities:
     """Snapshots carry an ETag and answer 304."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class Profile:
     """One target's shape and promises."""
 
@@ -138,7 +139,7 @@ class Profile:
     origin: str = ""
     """The file it was read from."""
 
-    @property
+    @cached_property
     def control_events(self) -> frozenset[str]:
         """Events that are not part of the log."""
         named = (self.events.opening, self.events.heartbeat, self.events.gap)

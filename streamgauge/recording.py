@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import json
 import zlib
+from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property
+from itertools import accumulate
 from typing import Any, overload
 
-from .sse import Block, Parser
+from .sse import Block, Parser, SseEvent, dispatched
 
 
 class End(StrEnum):
@@ -82,6 +84,16 @@ class PackedReads(Sequence[Read]):
     def __getitem__(self, index: slice) -> list[Read]: ...
     def __getitem__(self, index: int | slice) -> Read | list[Read]:
         return list(self)[index]
+
+
+@dataclass(frozen=True, slots=True)
+class Dispatch:
+    """An event as a client's listener gets it, and when."""
+
+    at: float
+    event: SseEvent
+    own_id: str | None
+    """The id that its own block had."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,6 +174,23 @@ class Recording:
             if not isinstance(self.reads, PackedReads):
                 self.__dict__["blocks"] = blocks
         return blocks
+
+    @cached_property
+    def dispatches(self) -> tuple[Dispatch, ...]:
+        """What the body dispatches, and no more: of a packed body this is kept, its blocks are
+        not."""
+        if not isinstance(self.reads, PackedReads):
+            return tuple(
+                Dispatch(block.at, block.event, block.own_id)
+                for block in self.blocks
+                if block.event is not None
+            )
+        ends, times = list(accumulate(self.reads.sizes)), self.reads.times
+        body = zlib.decompress(self.reads.packed)
+        return tuple(
+            Dispatch(times[bisect_left(ends, end)], event, own_id)
+            for end, event, own_id in dispatched(body)
+        )
 
     def _parse(self) -> tuple[Block, ...]:
         parser = Parser()

@@ -9,7 +9,9 @@ socket and raises nothing: whatever the bytes are, it says what they mean.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import lru_cache
 from itertools import repeat
 
 _LINE_END = re.compile(rb"\r\n|\n|\r")
@@ -222,3 +224,35 @@ def parse(body: bytes, at: float = 0.0) -> list[Block]:
     blocks = parser.feed(body, at)
     rest = parser.close(at)
     return [*blocks, rest] if rest is not None else blocks
+
+
+def dispatched(body: bytes) -> Iterator[tuple[int, SseEvent, str | None]]:
+    """Only what a body dispatches, for the hundreds of replays of one log that a run reads.
+
+    What `Parser` says, without the lines, and with each block that comes again parsed once.
+
+    Yields:
+        The offset behind the block that dispatches, the event, and the block's own id.
+    """
+    if b"\r" in body or body.startswith(_BOM):
+        for block in Parser().feed(body, 0.0):
+            if block.event is not None:
+                yield block.end, block.event, block.own_id
+        return
+    end, last_event_id = 0, ""
+    for piece in body.split(b"\n\n")[:-1]:
+        end += len(piece) + 2
+        kind, text, own_id = _meaning(piece)
+        if own_id is not None:
+            last_event_id = own_id
+        if text is not None:
+            yield end, SseEvent(kind, text, last_event_id), own_id
+
+
+@lru_cache(maxsize=4096)
+def _meaning(piece: bytes) -> tuple[str, str | None, str | None]:
+    """Type, data and own id of one block of lines that end in LF."""
+    blocks = Parser(_begun=True).feed(piece.lstrip(b"\n") + b"\n\n", 0.0)
+    event = blocks[0].event if blocks else None
+    own_id = blocks[0].own_id if blocks else None
+    return (event.type, event.data, own_id) if event else ("", None, own_id)

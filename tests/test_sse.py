@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streamgauge.sse import RETRY_DIGITS_MAX, Block, Parser, SseEvent, parse
+from streamgauge.sse import RETRY_DIGITS_MAX, Block, Parser, SseEvent, dispatched, parse
 
 BOM = b"\xef\xbb\xbf"
 
@@ -292,6 +292,8 @@ bodies = st.one_of(
     ),
     st.binary(max_size=60),
 )
+#: Bodies that the quick way does not leave to the parser.
+lf_bodies = st.lists(lines, max_size=16).map(b"\n".join)
 
 
 def naive(body: bytes) -> tuple[list[SseEvent], int | None]:
@@ -348,3 +350,12 @@ def test_blocks_stand_in_order_and_overlap_nowhere(body: bytes) -> None:
             assert body[line.offset : behind] == line.raw
         assert behind <= block.end <= len(body)
         behind = block.end
+
+
+@settings(max_examples=300, deadline=None)
+@given(body=st.one_of(bodies, bodies.map(lambda body: BOM + body), lf_bodies))
+def test_the_quick_way_dispatches_what_the_parser_does(body: bytes) -> None:
+    """If only the events of a body are asked for, then they are those of its blocks."""
+    assert list(dispatched(body)) == [
+        (block.end, block.event, block.own_id) for block in parse(body) if block.event is not None
+    ]

@@ -15,7 +15,7 @@ RUNNING_EVENTS = 500
 RUNNING_INTERVAL_MS = 20
 WITNESS_INTERVAL_MS = 40
 REPLAYS = 3
-"""The quickest counts: what one of them loses to a busy machine is not the target's doing."""
+"""At most, until one is quick: what one loses to a busy machine is not the target's doing."""
 
 
 async def history(lab: Lab) -> None:
@@ -29,13 +29,16 @@ async def history(lab: Lab) -> None:
 async def _long(lab: Lab) -> None:
     job = await lab.start("start", script(HISTORY_EVENTS, 0, payload_bytes=80))
     lab.facts["emitted"] = HISTORY_EVENTS
+    quick_s = lab.profile.declared.replay_s
     await _until_written(lab, job)
     async with lab.shared.heavy:
         witness_job = await lab.start("witness start", script(100, WITNESS_INTERVAL_MS))
         witness = lab.stream(witness_job, "witness", bound_s=30.0)
         await witness.until(lab.seen(10), 10.0)
         for number in range(REPLAYS):
-            await lab.read(job, f"replay {number}", bulk=True, bound_s=20.0)
+            replay = await lab.read(job, f"replay {number}", bulk=True, bound_s=20.0)
+            if replay.ended_cleanly and replay.ended_at - replay.sent_at < quick_s:
+                break
     await witness.until(lab.ended, 20.0)
     await lab.poll(job, "first page", limit=1000)
     await lab.poll(job, "early page", after="1", limit=10)

@@ -23,7 +23,9 @@ SPACES_TEXT: Final = (
 )
 EMPTY_TEXT: Final = ""
 
-EVERY_K_EVENTS: Final = 304
+#: More than the usual sizes of pages and caches (100, 200, 250, 256), and no more than it takes:
+#: reading from every cursor costs the square of it.
+EVERY_K_EVENTS: Final = 264
 HISTORY_EVENTS: Final = 10_000
 
 

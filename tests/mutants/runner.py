@@ -38,6 +38,12 @@ ENVIRONMENT: Mapping[str, str] = {
     "LOG_LEVEL": "error",
     "MUTANT_WATCH": "1",
 }
+#: Hundreds of processes import the same modules. Where compiled ones may not be kept
+#: beside their sources, they are kept elsewhere.
+COMPILED_ONCE: Mapping[str, str] = {
+    "PYTHONDONTWRITEBYTECODE": "",
+    "PYTHONPYCACHEPREFIX": str(REPORTS / ".compiled"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +102,7 @@ def run(subject: Subject, bound_s: float = RUN_BOUND_S) -> Outcome:
             cwd=ROOT,
             env={
                 **os.environ,
+                **COMPILED_ONCE,
                 **ENVIRONMENT,
                 "SQLITE_PATH": str(folder / "jobs.db"),
                 **subject.env,
@@ -130,7 +137,12 @@ def _judge(subject: Subject, url: str, folder: Path, bound_s: float) -> str:
     command += ["--profile", str(Path(__file__).parent / subject.profile)]
     with (folder / "suite.log").open("wb") as log:
         suite = subprocess.Popen(
-            command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT
+            command,
+            cwd=ROOT,
+            env={**os.environ, **COMPILED_ONCE},
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
         )
         RUNNING.add(suite)
         try:
