@@ -5,6 +5,7 @@
 # lock   choose the pinned versions anew
 # mutants  every broken server against the suite, and the kill matrix
 # deps-system  what the tests use of the system: real proxies and a browser (Debian, as root)
+# witnesses  install the npm client that runs give their streams to (needs Node 20 and npm)
 # clean  remove what the above made
 
 SHELL := /bin/bash
@@ -13,7 +14,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed
 
-.PHONY: demo test test-all check fix lock mutants deps-system clean
+.PHONY: demo test test-all check fix lock mutants deps-system witnesses clean
 
 demo: $(INSTALLED)
 	@$(BIN)/python -m tools.demo
@@ -48,6 +49,9 @@ deps-system:
 	apt-get update -qq
 	RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
 	  $(SYSTEM) $$(command -v npm >/dev/null || echo nodejs npm)
+
+witnesses:
+	npm ci --prefix tools/witness --ignore-scripts --no-audit --no-fund
 
 fix: $(INSTALLED)
 	$(BIN)/ruff format .

@@ -20,7 +20,7 @@ from .reading import as_json, control, events_of, stream_log
 INSTRUMENT_LATE_S = 0.4
 """When the suite's own loop was this late (99th percentile), it cannot judge a second."""
 LIVE = ("live", "gaps", "quiet")
-CLOCKED = ("probe", *LIVE, "endings", "starts")
+CLOCKED = ("probe", *LIVE, "endings", "starts", "stalled")
 """The scenarios whose exchanges bound the clock offset; hundreds more would add nothing."""
 Stamped = tuple[float, float, str]
 

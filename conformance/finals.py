@@ -76,7 +76,7 @@ def final_log(run: Run, job: str) -> FinalLog | None:
 
 def _usable(run: Run, events: Sequence[Seen]) -> bool:
     """Whether a log reaches its end, and its events can be told apart."""
-    terminal = bool(events) and events[-1].type in run.profile.events.terminal
+    terminal = has_terminal(events[-1:], run.profile)
     return terminal and all(event.id for event in events)
 
 
@@ -126,6 +126,8 @@ def log_of(run: Run, scenario: str, *labels: str) -> tuple[Seen, ...]:
         Unable: none of them does.
     """
     bundle = run.bundle(scenario)
+    if bundle.facts.get("goes_on"):
+        raise Unable(bundle.unable)
     for label in labels:
         recording = bundle.get(label)
         if recording is not None and recording.is_stream:
@@ -169,7 +171,7 @@ def ended_at(run: Run, job: str) -> float | None:
         for recording in run.recordings()
         if recording.is_stream and job_of(recording) == job
         for event in stream_log(recording, run.profile)
-        if event.type in run.profile.events.terminal
+        if event.ends or event.type in run.profile.events.terminal
     ]
     return min(moments, default=None)
 

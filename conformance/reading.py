@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
 from streamgauge.check import Run
+from streamgauge.members import at_path, first_at
 from streamgauge.profile import Profile
 from streamgauge.recording import Bundle, PackedReads, Recording
 from streamgauge.results import Exhibit
@@ -35,6 +36,8 @@ class Seen:
     text: str
     """The SSE data as it came, "" in the JSON views."""
     block: Block | None = None
+    ends: bool = False
+    """The last event of a stream that ended cleanly, where no names or no ends are declared."""
 
     def same(self, other: Seen) -> bool:
         """The same event with the same content."""
@@ -56,31 +59,40 @@ def stream_log(recording: Recording, profile: Profile) -> tuple[Seen, ...]:
     Of packed recordings (hundreds of replays) the places in the body are not kept.
     """
     if isinstance(recording.reads, PackedReads):
-        return tuple(
-            _seen(each.event, each.own_id, each.at, None)
+        seen = [
+            _seen(each.event, each.own_id, each.at, None, profile)
             for each in recording.dispatches
             if each.event.type not in profile.control_events
-        )
-    return tuple(
-        _seen(block.event, block.own_id, block.at, block)
-        for block in recording.blocks
-        if block.event is not None and block.event.type not in profile.control_events
-    )
+        ]
+    else:
+        seen = [
+            _seen(block.event, block.own_id, block.at, block, profile)
+            for block in recording.blocks
+            if block.event is not None and block.event.type not in profile.control_events
+        ]
+    open_ended = not profile.events.terminal or not profile.events.names
+    if seen and open_ended and recording.ended_cleanly and not recycled(recording, profile):
+        seen[-1] = replace(seen[-1], ends=True)
+    return tuple(seen)
 
 
 def is_log(block: Block, profile: Profile) -> bool:
     return block.event is not None and block.event.type not in profile.control_events
 
 
-def _seen(event: SseEvent, own_id: str | None, at: float, block: Block | None) -> Seen:
+def _seen(
+    event: SseEvent, own_id: str | None, at: float, block: Block | None, profile: Profile
+) -> Seen:
     body = as_json(event.data)
-    inner = body if isinstance(body, dict) else {}
+    stamp = first_at(body, profile.events.timestamp_members)
+    member = profile.events.data_member
+    inner = at_path(body, member) if member else None
     return Seen(
         id=own_id or "",
         type=event.type,
-        timestamp=str(inner.get("timestamp", "")),
+        timestamp="" if stamp is None else str(stamp),
         # What is no JSON is plain text, and then the text itself is what the event says.
-        data=inner.get("data", event.data if body is None else body),
+        data=inner if inner is not None else event.data if body is None else body,
         at=at,
         text=event.data,
         block=block,
@@ -197,7 +209,7 @@ def recycled(recording: Recording, profile: Profile) -> bool:
 
 
 def has_terminal(seen: Iterable[Seen], profile: Profile) -> bool:
-    return any(event.type in profile.events.terminal for event in seen)
+    return any(event.ends or event.type in profile.events.terminal for event in seen)
 
 
 def streams(bundle: Bundle, *prefixes: str) -> list[Recording]:
@@ -223,6 +235,13 @@ def all_blocks(run: Run) -> Iterator[tuple[Recording, Block]]:
 def event_names(block: Block) -> list[str]:
     """What the `event:` lines of a block say; more than one is a fault of its own."""
     return [line.value.decode("utf-8", "replace") for line in block.fields if line.name == b"event"]
+
+
+def named(block: Block) -> list[str]:
+    """What a block calls itself: on its `event:` lines, or wherever this target keeps the name."""
+    names = event_names(block)
+    told = block.event.type if block.event is not None else ""
+    return names if not told or told in names else [*names, told]
 
 
 def is_coded(recording: Recording) -> bool:

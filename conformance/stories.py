@@ -36,7 +36,8 @@ def all_stories(run: Run) -> list[Story]:
     found: dict[str, Story] = {}
     for recording in run.recordings():
         job = recording.info.get("job")
-        if job is None or recording.request.method != "GET":
+        # Where the start's answer is the stream, that stream was asked for by POST.
+        if job is None or (recording.request.method != "GET" and not recording.is_stream):
             continue
         story = found.setdefault(str(job), Story(str(job)))
         if recording.is_stream and not isinstance(recording.reads, PackedReads):

@@ -12,7 +12,7 @@ from streamgauge.results import Exhibit
 from streamgauge.sse import Block, Line
 from streamgauge.verdict import Broken, Found, Unable
 
-from .reading import all_streams, as_json, event_names, is_log, listed, stream_log, streams
+from .reading import all_streams, as_json, event_names, is_log, listed, named, stream_log, streams
 
 APART_S = 0.5
 """What arrives so long after an event is no part of that event's padding."""
@@ -47,7 +47,7 @@ def _silences(run: Run) -> list[Silence]:
     for recording in streams(bundle, *QUIET_READERS):
         marks = [recording.head_at or recording.sent_at]
         for event in stream_log(recording, run.profile):
-            if event.type not in run.profile.events.names:
+            if not run.profile.is_job_event(event.type):
                 continue  # not an event of the job: perhaps a heartbeat of the wrong kind
             marks.append(event.at)
             if event.type in run.profile.events.terminal:
@@ -160,12 +160,11 @@ def test_heartbeats_are_of_the_declared_kind(run: Run) -> Found:
 def _kind_fault(run: Run, block: Block) -> str:
     """What is wrong with a block that came while the job was quiet."""
     name = run.profile.events.heartbeat
-    known = {*run.profile.events.names, *run.profile.control_events}
     if block.event is None:
         if name and name in event_names(block):
             return f"a block says `event: {name}` but has no data, so that nobody ever receives it"
         return ""
-    if block.event.type in known:
+    if run.profile.is_declared(block.event.type):
         return ""
     declared = f"an event named {name!r}" if name else "a comment"
     return (
@@ -233,12 +232,14 @@ def _unmarked(run: Run, marks: frozenset[bytes]) -> int:
 
 def _has_beat(run: Run, block: Block, marks: frozenset[bytes]) -> bool:
     if run.profile.events.heartbeat:
-        return run.profile.events.heartbeat in event_names(block)
+        return run.profile.events.heartbeat in named(block)
     return any(line.raw in marks for line in block.comments)
 
 
 def _is_busy(run: Run, blocks: Sequence[Block], index: int) -> bool:
     """Whether an event of the log arrived within a second of a block."""
+    if run.evidence.saved_as:
+        return False  # nobody knows when they came
     near = blocks[max(0, index - 3) : index + 4]
     at = blocks[index].at
     return any(is_log(block, run.profile) and abs(block.at - at) < 1.0 for block in near)
@@ -277,7 +278,7 @@ def _foreign(run: Run, block: Block) -> str:
     for text in data:
         body = as_json(text)
         told = body.get("type") if isinstance(body, dict) else None
-        if told in run.profile.events.names:
+        if isinstance(told, str) and run.profile.is_job_event(told):
             return str(told)
     return ""
 

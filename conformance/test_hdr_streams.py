@@ -61,7 +61,7 @@ def _plain_streams(run: Run) -> Iterator[Recording]:
             for recording in bundle.all(label) if bundle else ():
                 if (
                     recording.answered
-                    and recording.request.method == "GET"
+                    and (recording.request.method == "GET" or run.profile.api.start_streams)
                     and "text/event-stream" in (recording.request.header("accept") or "")
                 ):
                     yield recording

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from streamgauge.applies import why_not
 from streamgauge.check import Run, check
 from streamgauge.recording import End, Recording
-from streamgauge.verdict import Broken, Found, Unable
+from streamgauge.verdict import Broken, Found, Unable, Undecided
 
 from .payloads import schema_fault
 from .reading import (
@@ -53,7 +54,8 @@ def test_one_terminal_event_and_it_is_the_last(run: Run) -> Found:
             where = terminal_places(seen, run.profile)
             if not where:
                 continue
-            if not any(event.id for event in seen):
+            unnamed = not any(event.id for event in seen)
+            if unnamed and not why_not("REPLAY-01", run.profile, run.evidence.found):
                 without_ids += 1
                 continue
             fault = _terminal_fault(run, seen, where) or (
@@ -75,6 +77,8 @@ def test_one_terminal_event_and_it_is_the_last(run: Run) -> Found:
 
 def _terminal_fault(run: Run, seen: Sequence[Seen], where: list[int]) -> tuple[str, Seen] | None:
     last = seen[where[0]]
+    if not any(event.id for event in seen):
+        return _unnumbered_fault(run, seen, where)
     if not last.id:
         return f"the terminal event {last.type!r} has no id, so nobody can resume after it", last
     for other in (seen[n] for n in where[1:]):
@@ -88,6 +92,21 @@ def _terminal_fault(run: Run, seen: Sequence[Seen], where: list[int]) -> tuple[s
         return None  # WIRE-10 says so of all events
     if fault := schema_fault(last.type, last.data):
         return f"the terminal event {last.id!r} does not match its schema: {fault}", last
+    return None
+
+
+def _unnumbered_fault(run: Run, seen: Sequence[Seen], where: list[int]) -> tuple[str, Seen] | None:
+    """The same where no event has an id: place and number are all there is to judge."""
+    names = [seen[n].type for n in where]
+    twice = next((n for n in where[1:] if seen[n].type in names[: where.index(n)]), None)
+    if twice is not None:
+        return f"the terminal event {seen[twice].type!r} was sent more than once", seen[twice]
+    # A profile that leaves the names open lists several that may end a log, one behind another.
+    if len(where) > 1 and run.profile.events.names:
+        return f"{len(where)} terminal events ({', '.join(names)})", seen[where[1]]
+    behind = seen[where[-1] + 1 :]
+    if behind:
+        return f"{behind[0].type} stands behind the terminal event {names[-1]!r}", behind[0]
     return None
 
 
@@ -199,11 +218,26 @@ def test_no_clean_end_without_the_terminal_event(run: Run) -> Found:
             seen = stream_log(recording, run.profile)
             lasted = recording.ended_at - opened
             longest, judged = max(longest, lasted), judged + 1
+            broke = recording.end in (End.CUT, End.RESET, End.PROTOCOL_ERROR)
+            if broke and run.profile.api.start_streams and not terminal_places(seen, run.profile):
+                raise Broken(
+                    f"{recording.label} broke off after {lasted:.1f} s and {len(seen)} events "
+                    "without a terminal event, and nothing can take up a stream that is the "
+                    "answer to its own start",
+                    exhibit(recording, seen[-1] if seen else None, "the last event"),
+                    count=judged,
+                    what="streams of running jobs",
+                )
             if (
                 recording.ended_cleanly
-                and not has_terminal(seen, run.profile)
+                and not terminal_places(seen, run.profile)
                 and not recycled(recording, run.profile)
             ):
+                if seen and not run.profile.events.names:
+                    raise Undecided(
+                        f"{recording.label} ended cleanly with {seen[-1].type!r}, which the "
+                        "profile does not list under events.terminal: is it the end of the log?"
+                    )
                 raise Broken(
                     f"{recording.label} ({story.job}) ended cleanly after {lasted:.1f} s and "
                     f"{len(seen)} events, without the terminal event and without the comment "

@@ -86,6 +86,8 @@ def _lone_comments(recording: Recording) -> list[tuple[Line, Block]]:
     """Comments that came on their own: long after what stands before them, and long before the
     field that follows. Heartbeats, where these are comments, and recycle marks."""
     found: list[tuple[Line, Block]] = []
+    if not recording.timed:
+        return found
     before = recording.sent_at
     blocks = recording.blocks
     for index, block in enumerate(blocks):

@@ -92,7 +92,7 @@ def _problem_fault(answer: Recording) -> str:
     if body.get("status") != answer.status:
         return f"its member `status` is {body.get('status')!r}"
     origin, allowed = answer.request.header("Origin"), answer.header("access-control-allow-origin")
-    if origin is not None and allowed not in (origin, "*"):
+    if origin and allowed not in (origin, "*"):
         return (
             f"a page of the allowed origin {origin} cannot read it: Access-Control-Allow-Origin is "
             f"{allowed!r}"

@@ -13,7 +13,7 @@ from streamgauge.check import Run, check
 from streamgauge.recording import End, Recording
 from streamgauge.results import Exhibit
 from streamgauge.timing import Offset, lag, moment, percentile
-from streamgauge.verdict import Broken, Found, Unable
+from streamgauge.verdict import Broken, Found, Inapplicable, Unable
 
 from .clocks import LIVE, clock_offset, require_calm, slack_s
 from .comparing import suffix
@@ -21,16 +21,23 @@ from .reading import Seen, exhibit, has_terminal, stream_log, streams
 
 SURE_SHARE = 0.05
 GAP_MIN_S = 0.8
+BURST_EVENTS = 8
+BURST_AFTER_S = 3.0
+BURST_WITHIN_S = 0.2
 
 
 @check("RT-01", "gaps", "quiet", "live")
 def test_head_and_first_byte_come_at_once(run: Run) -> Found:
     """If a job has nothing to say, then a stream's head and first byte come all the same."""
+    if not run.profile.events.opening and run.profile.capabilities.shape is False:
+        # A job that may have nothing to say, and no opening that it would say: nothing is due.
+        raise Inapplicable(run.profile.says("events.opening"))
     require_calm(run)
     within = run.profile.declared.first_byte_s
     waits: list[float] = []
     late = 0.0
-    for name, label in (("gaps", "reader"), ("quiet", "tail"), ("live", "tail")):
+    whole = [("live", "reader 0")] if run.profile.api.start_streams else []
+    for name, label in (("gaps", "reader"), ("quiet", "tail"), ("live", "tail"), *whole):
         bundle = run.evidence.bundles.get(name)
         for recording in bundle.all(label) if bundle else ():
             first = recording.reads[0].at if recording.reads else None
@@ -77,6 +84,8 @@ def test_events_arrive_within_the_declared_lag(run: Run) -> Found:
         lags.append(late)
         if worst is None or late.least > worst[0]:
             worst = late.least, recording, event
+    if not lags and (burst := _one_burst(run)):
+        raise burst
     if not lags or worst is None:
         raise Unable("no timestamped event arrived on a stream that was open when it was emitted")
     if offset.contradictory:
@@ -116,6 +125,26 @@ def _live_events(run: Run, offset: Offset) -> Iterator[tuple[Recording, Seen, fl
                     yield recording, event, stamp
 
 
+def _one_burst(run: Run) -> Broken | None:
+    """Without timestamps one thing still shows: a whole job that comes at once, at its end."""
+    bundle = run.evidence.bundles.get("live")
+    for recording in streams(bundle, "reader 0") if bundle else ():
+        events = stream_log(recording, run.profile)
+        if len(events) < BURST_EVENTS or any(moment(e.timestamp) is not None for e in events):
+            continue
+        waited = events[0].at - recording.sent_at
+        took = events[-1].at - events[0].at
+        whole = has_terminal(events, run.profile) or recording.ended_cleanly
+        if whole and waited > BURST_AFTER_S and took < BURST_WITHIN_S and not slack_s(run) > 1.0:
+            return Broken(
+                f"all {len(events)} events of the job came within {took * 1000:.0f} ms, "
+                f"{waited:.1f} s after its stream was opened: they were held back until its end",
+                exhibit(recording, events[0], "the first of them"),
+                what="jobs looked at",
+            )
+    return None
+
+
 @check("RT-03", "opening", "waiting")
 def test_an_event_right_after_the_opening_is_delivered(run: Run) -> Found:
     """If an event is emitted the instant after a stream has opened, then that stream shows it."""
@@ -152,15 +181,19 @@ def test_each_event_is_readable_before_the_next(run: Run) -> Found:
     """If events are a second apart, then each has arrived before the next is emitted."""
     require_calm(run)
     offset, zero = clock_offset(run), run.evidence.wall_at_zero
-    judged = 0
+    judged = undecided = 0
     for recording in _gap_readers(run):
         late: list[tuple[Seen, float]] = []
-        apart = 0
+        apart = certain = 0
         for event, following in pairwise(stream_log(recording, run.profile)):
             this, then = moment(event.timestamp), moment(following.timestamp)
             if this is None or then is None or then - this < GAP_MIN_S:
                 continue
+            if this - offset.low < zero + recording.sent_at:
+                continue  # emitted before the stream was asked for: replay
             apart += 1
+            # With clocks unknown to a second, being late shows, and being in time does not.
+            certain += offset.width_s < then - this
             least = lag(this, zero + event.at, offset).least
             if not offset.contradictory and least >= then - this - SURE_SHARE:
                 late.append((event, least))
@@ -174,7 +207,12 @@ def test_each_event_is_readable_before_the_next(run: Run) -> Found:
                 count=judged,
                 what="events a second apart",
             )
-        judged += apart
+        judged, undecided = judged + certain, undecided + apart - certain
+    if undecided and not judged:
+        raise Unable(
+            "nothing was late, but the target's clock is not known to a second: nothing was "
+            "started or opened that would bound it"
+        )
     if not judged:
         raise Unable("no two events with a gap of a second between them were seen live")
     return Found(judged, "events a second apart")

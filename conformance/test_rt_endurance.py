@@ -150,7 +150,8 @@ def _skew(run: Run) -> float:
         if not any(is_log(b, run.profile) for b in recording.blocks):
             continue
         for event in stream_log(recording, run.profile):
-            arrivals.setdefault(event.id, []).append(event.at - 0.0)
+            if event.id:  # without ids nobody knows which events are the same
+                arrivals.setdefault(event.id, []).append(event.at)
     opened = max((r.sent_at for r in streams(run.bundle("live"), "reader")), default=0.0)
     skews = [
         max(times) - min(times)

@@ -61,6 +61,8 @@ def _json_fault(run: Run, block: Block) -> str:
         return f"not one JSON text ({error})"
     if not isinstance(body, dict):
         return "not a JSON object"
+    if not run.profile.events.envelope:
+        return ""  # what the JSON holds beside the type is the target's own matter
     stamp = body.get("timestamp")
     if stamp is not None and not _is_utc(stamp):
         return f"timestamp {stamp!r} is not RFC 3339 in UTC"
@@ -115,7 +117,8 @@ def test_parsing_does_not_depend_on_chunks(run: Run) -> Found:
         if isinstance(recording.reads, PackedReads) or len(recording.body) > REPARSED_OCTETS_MAX:
             continue
         as_read = [b.event for b in recording.blocks if b.event is not None]
-        if as_read != [b.event for b in parse(recording.body) if b.event is not None]:
+        again = recording.members.translated(parse(recording.body))
+        if as_read != [b.event for b in again if b.event is not None]:
             raise Broken(
                 "the stream means something else when it is cut differently",
                 Exhibit(recording),

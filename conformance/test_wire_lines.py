@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from streamgauge.check import Run, check
 from streamgauge.results import Exhibit
-from streamgauge.verdict import Broken, Found, Inapplicable
+from streamgauge.verdict import Broken, Found, Inapplicable, Unable
 
 from .reading import all_blocks, all_streams
 
@@ -23,6 +23,8 @@ def test_every_byte_decodes_as_utf8(run: Run) -> Found:
     """If a stream carries bytes, then they are UTF-8 to the last one."""
     octets = 0
     for recording in all_streams(run):
+        if recording.info.get("decoded"):
+            raise Unable("the file holds text that a browser has decoded, not the bytes")
         body = recording.body
         try:
             body.decode("utf-8")
@@ -83,7 +85,6 @@ def test_ids_hold_no_forbidden_characters(run: Run) -> Found:
 @check("WIRE-07", *EVERYWHERE)
 def test_only_known_fields_and_event_names(run: Run) -> Found:
     """If a line is no comment, then it is event, data, id or retry, spelled exactly so."""
-    known = {*run.profile.events.names, *run.profile.control_events}
     lines = 0
     for recording, block in all_blocks(run):
         if not block.complete and not recording.ended_cleanly:
@@ -97,7 +98,7 @@ def test_only_known_fields_and_event_names(run: Run) -> Found:
                     count=lines,
                     what="field lines",
                 )
-        if block.event is not None and block.event.type not in known:
+        if block.event is not None and not run.profile.is_declared(block.event.type):
             raise Broken(
                 f"the event name {block.event.type!r} is none of the declared ones",
                 Exhibit(recording, "the event", (block.start, block.end)),

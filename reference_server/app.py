@@ -19,12 +19,14 @@ from .api.jobs import JobsApi
 from .api.operations import OperationsApi
 from .api.start import StartApi, StartOptions
 from .api.stream import StreamApi
+from .backends import build_broadcaster, build_store
 from .clock import Clock
 from .cors import CorsPolicy
+from .dialects import dialect_routes
 from .events import Event
 from .frames import FrameEncoder
 from .guard import BODY_MAX_BYTES
-from .hub import Broadcaster, Hub, LocalBroadcaster
+from .hub import Broadcaster, Hub
 from .lifecycle import Lifecycle
 from .metrics import Metrics
 from .pipelines import Pipelines
@@ -32,17 +34,15 @@ from .problems import install_error_handlers
 from .runner import Runner
 from .settings import Settings
 from .store.base import Store
-from .store.memory import MemoryStore
-from .store.sqlite import SqliteStore
 from .stream import StreamOptions, Streams
 
 BODY_TIMEOUT_S: Final = 10
 #: Encoded frames of all jobs together; a job with huge events has only its share of it.
 HOT_BYTES: Final = 64 * 1_048_576
 #: A lost wake-up costs at most this (protocol §8). Other processes may write a durable store, and
-#: until a broadcaster connects them polling is how their events are noticed.
+#: while no broadcaster connects them polling is how their events are noticed.
 POLL_INTERVAL_S: Final = 1.0
-POLL_INTERVAL_SHARED_S: Final = 0.1
+POLL_INTERVAL_ALONE_S: Final = 0.1
 
 
 @dataclass(slots=True)
@@ -72,14 +72,6 @@ class Parts:
         await self.store.close()
 
 
-def build_store(settings: Settings, clock: Clock) -> Store:
-    """The store that the settings name."""
-    if settings.stream_store_backend == "memory":
-        return MemoryStore(clock, history_limit=settings.history_limit)
-    synchronous: Final = "normal" if settings.sqlite_synchronous == "normal" else "full"
-    return SqliteStore(settings.sqlite_path, clock, synchronous)
-
-
 def build_parts(
     settings: Settings,
     *,
@@ -103,10 +95,11 @@ def build_parts(
     hub = Hub(
         store,
         encode,
-        broadcaster or LocalBroadcaster(),
+        broadcaster or build_broadcaster(settings),
         hot_events=settings.hot_cache_events,
         hot_bytes=HOT_BYTES,
-        poll_interval_s=POLL_INTERVAL_SHARED_S if store.durable else POLL_INTERVAL_S,
+        poll_interval_s=POLL_INTERVAL_S,
+        poll_alone_s=POLL_INTERVAL_ALONE_S if store.durable else None,
     )
     pipelines = Pipelines(time_scale=settings.pipeline_time_scale)
     runner = Runner(
@@ -179,6 +172,7 @@ def _add_routes(app: Quart, settings: Settings, parts: Parts) -> None:
         ("GET", "/metrics", operations.metrics),
         ("GET", "/", operations.page),
     ]
+    routes += dialect_routes(settings, parts)
     for method, path, view in routes:
         app.add_url_rule(
             path,

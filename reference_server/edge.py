@@ -1,9 +1,10 @@
 """The one module that knows Hypercorn's insides.
 
-Four things cannot be done through ASGI, and a server that streams for minutes needs them all:
+Five things cannot be done through ASGI, and a server that streams for minutes needs them all:
 cutting a reader that accepts nothing (a generator parked in `send` cannot time out), ending a half-
-sent answer visibly on HTTP/2, keeping what is buffered for an HTTP/2 stream bounded, and
-putting a problem document into the answer to a body whose framing turns out to be broken.
+sent answer visibly on HTTP/2, keeping what is buffered for an HTTP/2 stream bounded, refusing one
+stream too many without harm to the others, and putting a problem document into the answer to a body
+whose framing turns out to be broken.
 Hypercorn's `send` is a bound method of the stream, which leads to protocol, server and transport.
 Everything that is used on the way is checked at start by `check_hypercorn`.
 """
@@ -17,7 +18,9 @@ from typing import Any, Final
 from weakref import WeakSet
 
 import h2.errors
+import h2.events
 import h2.exceptions
+import h2.settings
 import h11
 from hypercorn.asyncio.tcp_server import TCPServer
 from hypercorn.protocol.h2 import H2Protocol, StreamBuffer
@@ -43,7 +46,17 @@ _LOG: Final = logging.getLogger(__name__)
 _REQUIRED: Final[tuple[tuple[type, tuple[str, ...]], ...]] = (
     (HTTPStream, ("app_send",)),
     (H11Protocol, ("stream_send", "_send_error_response", "_send_h11_event")),
-    (H2Protocol, ("stream_send", "_close_stream", "_window_updated", "_flush")),
+    (
+        H2Protocol,
+        (
+            "initiate",
+            "stream_send",
+            "_handle_events",
+            "_close_stream",
+            "_window_updated",
+            "_flush",
+        ),
+    ),
     (TCPServer, ("protocol_send",)),
     (StreamBuffer, ("push", "pop", "close", "drain")),
 )
@@ -83,6 +96,43 @@ def answer_broken_bodies_with(answer: ErrorAnswer) -> None:
         await protocol._send_h11_event(h11.EndOfMessage())
 
     H11Protocol._send_error_response = send_error_response  # type: ignore[assignment, method-assign]
+
+
+_INITIATE: Final = H2Protocol.initiate
+_HANDLE_EVENTS: Final = H2Protocol._handle_events
+_NO_LIMIT: Final = 2**31 - 1
+
+
+def refuse_surplus_streams() -> None:
+    """Answer a stream beyond the stated limit with REFUSED_STREAM (RFC 9113 §5.1.2).
+
+    h2 takes it for an error of the connection, which would end all the streams that are allowed.
+    So h2 is told of no limit once the stated one has been sent, and streams are counted here.
+    """
+
+    async def initiate(protocol: H2Protocol, *parts: Any, **more: Any) -> None:
+        await _INITIATE(protocol, *parts, **more)
+        limits = protocol.connection.local_settings
+        limits[h2.settings.SettingCodes.MAX_CONCURRENT_STREAMS] = _NO_LIMIT
+        limits.acknowledge()
+
+    async def handle_events(protocol: H2Protocol, events: list[h2.events.Event]) -> None:
+        limit = protocol.config.h2_max_concurrent_streams
+        for event in events:
+            if isinstance(event, h2.events.RequestReceived) and len(protocol.streams) >= limit:
+                refused = h2.errors.ErrorCodes.REFUSED_STREAM
+                protocol.connection.reset_stream(event.stream_id, refused)
+                continue
+            if (
+                isinstance(event, h2.events.DataReceived)
+                and event.stream_id not in protocol.streams
+            ):
+                continue  # the body of a refused request, read together with its head
+            await _HANDLE_EVENTS(protocol, [event])
+        await protocol._flush()
+
+    H2Protocol.initiate = initiate  # type: ignore[assignment, method-assign]
+    H2Protocol._handle_events = handle_events  # type: ignore[assignment, method-assign]
 
 
 class BoundedStreamBuffer(StreamBuffer):

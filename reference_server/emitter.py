@@ -17,7 +17,7 @@ from .events import Draft, Event
 from .hub import Hub
 from .observe import RunnerHooks
 from .payloads import Emission, seal
-from .store.base import Claim, Fenced, Store, StoreUnavailable
+from .store.base import Claim, Fenced, HeadMoved, Store, StoreUnavailable
 
 LOGGER = logging.getLogger(__name__)
 
@@ -91,8 +91,12 @@ class Emitter:
                 if uncertain and (events := await self._landed(drafts)):
                     return events
                 return await self._store.append(
-                    self._claim.job_id, self._claim.epoch, drafts, status
+                    self._claim.job_id, self._claim.epoch, drafts, status, self._head
                 )
+            except HeadMoved:
+                # An append that was given up as lost came through after the log was looked at.
+                uncertain = True
+                continue
             except StoreUnavailable:
                 self._hooks.persist_failed()
                 LOGGER.warning("an append is tried again", extra={"job_id": self._claim.job_id})

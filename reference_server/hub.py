@@ -13,9 +13,10 @@ import contextlib
 import logging
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from typing import Final, Protocol
+from typing import Final
 from weakref import WeakValueDictionary
 
+from .broadcast import Broadcaster, LocalBroadcaster
 from .events import Event
 from .hotring import Batch, HotRing
 from .joblog import JobLog, Reader
@@ -30,36 +31,6 @@ RECENT_LOGS_MAX: Final = 4096
 
 #: A single job may hold this part of all hot bytes: one job with huge events cannot evict all.
 RING_SHARE: Final = 4
-
-
-class Broadcaster(Protocol):
-    """Tells other processes "job J now reaches id n". May lose messages, carries no events."""
-
-    async def open(self, deliver: Callable[[str, int], None]) -> None:
-        """Start listening; `deliver` is called on the event loop."""
-
-    def publish(self, job_id: str, head: int) -> None:
-        """Tell everybody. Never blocks, never raises."""
-
-    async def close(self) -> None:
-        """Stop listening."""
-
-
-class LocalBroadcaster:
-    """For one process: what is published is delivered at once."""
-
-    def __init__(self) -> None:
-        self._deliver: Callable[[str, int], None] | None = None
-
-    async def open(self, deliver: Callable[[str, int], None]) -> None:
-        self._deliver = deliver
-
-    def publish(self, job_id: str, head: int) -> None:
-        if self._deliver is not None:
-            self._deliver(job_id, head)
-
-    async def close(self) -> None:
-        self._deliver = None
 
 
 class Hub:
@@ -77,23 +48,29 @@ class Hub:
         hot_events: int,
         hot_bytes: int,
         poll_interval_s: float,
+        poll_alone_s: float | None = None,
     ) -> None:
+        """`poll_alone_s` is the interval while the broadcaster hears nobody, for a store that
+        other processes write as well; where it is not given there are none."""
         self._store = store
         self._encode = encode
         self._broadcaster = broadcaster
         self._hot_events = hot_events
         self._hot_bytes = hot_bytes
         self._poll_interval_s = poll_interval_s
+        self._poll_alone_s = poll_interval_s if poll_alone_s is None else poll_alone_s
         self._logs: WeakValueDictionary[str, JobLog] = WeakValueDictionary()
         self._recent: OrderedDict[str, JobLog] = OrderedDict()  # the least recently used first
         self._hot_total = 0
         self._told: set[str] = set()
+        self._reread = False
+        self._store_away = False
         self._news = asyncio.Event()
         self._poller: asyncio.Task[None] | None = None
 
     async def open(self) -> None:
         """Listen to the broadcaster and start the poll that makes up for lost wake-ups."""
-        await self._broadcaster.open(self._delivered)
+        await self._broadcaster.open(self._delivered, self._connection_changed)
         self._poller = asyncio.create_task(self._poll(), name="hub-poll")
 
     async def close(self) -> None:
@@ -145,24 +122,43 @@ class Hub:
         for log in list(self._logs.values()):
             log.wake()
 
-    def _delivered(self, job_id: str, head: int) -> None:
+    @property
+    def poll_interval_s(self) -> float:
+        """How often all watched jobs are looked up at the moment."""
+        connected = self._broadcaster.connected
+        return self._poll_interval_s if connected else self._poll_alone_s
+
+    def _delivered(self, job_id: str, head: int | None) -> None:
         log = self._logs.get(job_id)
-        if log is not None and head > log.head:
+        if log is not None and (head is None or head > log.head):
             self._told.add(job_id)
             self._news.set()
+
+    def _connection_changed(self) -> None:
+        """What the broadcaster missed is in the store; and the interval is another one now."""
+        self._reread = True
+        self._news.set()
+
+    def _watch(self, log: JobLog) -> None:
+        """A log got its first reader, or lost its last one."""
+        if log.readers:
+            self._broadcaster.watch(log.job_id)
+        else:
+            self._broadcaster.unwatch(log.job_id)
 
     async def _poll(self) -> None:
         """Re-read rows: of jobs with news at once, of all watched jobs once in an interval."""
         loop = asyncio.get_running_loop()
-        due = loop.time() + self._poll_interval_s
+        polled = loop.time()
         while True:
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout_at(due):
+                async with asyncio.timeout_at(polled + self.poll_interval_s):
                     await self._news.wait()
             self._news.clear()
             job_ids, self._told = self._told, set()
-            if loop.time() >= due:
-                due = loop.time() + self._poll_interval_s
+            if self._reread or loop.time() >= polled + self.poll_interval_s:
+                self._reread = False
+                polled = loop.time()
                 logs = list(self._logs.values())
                 job_ids |= {log.job_id for log in logs if log.readers and not log.ended}
             if job_ids:
@@ -173,8 +169,11 @@ class Hub:
             runs = await self._store.runs(sorted(job_ids))
         except StoreUnavailable:
             # The next round asks again; readers keep their heartbeats meanwhile.
-            LOGGER.warning("the store could not be polled", extra={"jobs": len(job_ids)})
+            if not self._store_away:
+                LOGGER.warning("the store could not be polled", extra={"jobs": len(job_ids)})
+            self._store_away = True
             return
+        self._store_away = False
         for run in runs:
             log = self._logs.get(run.job_id)
             if log is not None:
@@ -185,7 +184,7 @@ class Hub:
         log = self._logs.get(job_id)
         if log is None:
             ring = HotRing(self._hot_events, self._hot_bytes // RING_SHARE)
-            log = JobLog(job_id, self._store, self._encode, ring, self._account)
+            log = JobLog(job_id, self._store, self._encode, ring, self._account, self._watch)
             self._logs[job_id] = log
         self._recent[job_id] = log
         self._recent.move_to_end(job_id)

@@ -88,6 +88,7 @@ class JobLog:
         encode: Callable[[Event], bytes],
         ring: HotRing,
         account: Callable[[JobLog, int], None],
+        watch: Callable[[JobLog], None],
     ) -> None:
         self.job_id = job_id
         self.head = 0
@@ -98,6 +99,7 @@ class JobLog:
         self._encode = encode
         self._ring = ring
         self._account = account
+        self._watch = watch
         self._pages: dict[tuple[int, int], asyncio.Task[Batch]] = {}
         self._shared: tuple[int, int, int, Batch] | None = None
 
@@ -109,10 +111,15 @@ class JobLog:
     def attach(self, reader: Reader) -> None:
         """Wake this reader from now on. What happened before is in `head`."""
         self.readers.add(reader)
+        if len(self.readers) == 1:
+            self._watch(self)
 
     def detach(self, reader: Reader) -> None:
+        watched = bool(self.readers)
         self.readers.discard(reader)
         reader.close()
+        if watched and not self.readers:
+            self._watch(self)
 
     def wake(self) -> None:
         for reader in self.readers:

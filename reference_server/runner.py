@@ -22,6 +22,7 @@ from .hub import Hub
 from .observe import NoHooks, RunnerHooks
 from .payloads import Emission, ending, seal
 from .pipelines import Pipelines
+from .pipelines.base import Step
 from .store.base import Claim, Fenced, Run, Store, StoreUnavailable
 
 LOGGER = logging.getLogger(__name__)
@@ -68,6 +69,7 @@ class Runner:
         self._jobs: dict[str, tuple[Claim, asyncio.Task[None]]] = {}
         self._loops: list[asyncio.Task[None]] = []
         self._arrivals: set[str] = set()
+        self._gates: dict[str, asyncio.Event] = {}
         self._sweep_now = asyncio.Event()
         self._draining = False
 
@@ -219,7 +221,7 @@ class Runner:
             for step in self._pipelines.steps(claim.parameters, claim.head):
                 if step.delay_s > 0:
                     await emitter.flush()
-                    await self._clock.sleep(step.delay_s)
+                    await self._pause(claim.job_id, step)
                 await emitter.emit(step.emissions)
             await emitter.flush()
         except Fenced:
@@ -228,9 +230,28 @@ class Runner:
             _log_error("the pipeline", error, job_id=claim.job_id)
             await self._fail(emitter, ("pipeline_error", "The pipeline failed."))
 
+    async def _pause(self, job_id: str, step: Step) -> None:
+        if not step.gate:
+            await self._clock.sleep(step.delay_s)
+            return
+        answered = self._gates.setdefault(job_id, asyncio.Event())
+        try:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(step.delay_s):
+                    await answered.wait()
+        finally:
+            self._gates.pop(job_id, None)
+
+    def answer(self, job_id: str) -> bool:
+        """Open the gate at which a job waits in this process; tells whether it does."""
+        waiting = self._gates.get(job_id)
+        if waiting is None:
+            return False
+        waiting.set()
+        return True
+
     async def _interrupt(self) -> None:
-        """End the jobs of a store that is about to vanish. Those that still wait for their first
-        subscriber are not due and are left: nobody reads them."""
+        """End the jobs of a store that is about to vanish; `release` has made them all due."""
         while claims := await self._store.claim_waiting(self._owner, self._lease_s, CLAIMS_AT_ONCE):
             for claim in claims:
                 emitter = Emitter(self._store, self._hub, self._clock, self._hooks, claim)

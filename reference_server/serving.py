@@ -24,7 +24,7 @@ from hypercorn.config import Config
 
 from .app import Parts, create_app
 from .cors import CorsPolicy
-from .edge import Edge, answer_broken_bodies_with
+from .edge import Edge, answer_broken_bodies_with, refuse_surplus_streams
 from .guard import Guard
 from .lifecycle import Lifecycle
 from .settings import Settings
@@ -37,7 +37,8 @@ EXIT_SHARE: Final = 0.95
 _BACKLOG: Final = 2048
 _KEEP_ALIVE_S: Final = 30.0
 _REQUESTS_PER_CONNECTION: Final = 1_000_000_000
-_H2_STREAMS_PER_CONNECTION: Final = 1000
+#: RFC 9113 §6.5.2 asks for 100 at least; a browser's tabs of one site share a connection.
+_H2_STREAMS_PER_CONNECTION: Final = 250
 #: Above the guard's own limit, so that the guard can answer in full.
 _HEAD_MAX_BYTES: Final = 262_144
 _LOOK_S: Final = 0.05
@@ -111,6 +112,7 @@ class Server:
             settings.root_path,
         )
         answer_broken_bodies_with(guard.error_answer)
+        refuse_surplus_streams()
         self.edge = Edge(
             guard,
             stalled_reader_s=settings.stalled_reader_seconds,

@@ -11,7 +11,7 @@ import os
 import re
 import socket
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, TypeVar
 from urllib.parse import urlsplit
@@ -22,6 +22,11 @@ DEFAULT_ORIGINS: Final = tuple(
     for host in ("localhost", "127.0.0.1")
     for port in (3000, 3001, 3002, 5173, 8000)
 )
+STORE_BACKENDS: Final = ("memory", "sqlite", "postgres")
+POSTGRES_SCHEMES: Final = ("postgresql", "postgres")
+REDIS_SCHEMES: Final = ("redis", "rediss", "unix")
+#: The other systems whose shapes are served beside the protocol's own (protocol §12).
+DIALECTS: Final = ("resume-agent", "quiz", "article-summarizer")
 LOG_LEVELS: Final = ("debug", "info", "warning", "error", "critical")
 #: Above this a frame's padding would cost more than any buffer that it is meant to overcome.
 FRAME_MIN_BYTES_MAX: Final = 1_048_576
@@ -50,6 +55,12 @@ class Settings:
     stream_store_backend: str = "sqlite"
     sqlite_path: str = "streamgauge.db"
     sqlite_synchronous: str = "full"
+    postgres_dsn: str = field(default="", repr=False)
+    postgres_pool_size: int = 8
+    postgres_statement_timeout_seconds: float = 5.0
+    postgres_notify: bool = True
+    ff_redis_sse_broadcast: bool = False
+    redis_url: str = field(default="", repr=False)
     quota_runs_per_client: int = 5
     history_limit: int = 500
     hot_cache_events: int = 100
@@ -62,6 +73,7 @@ class Settings:
     lease_seconds: float = 15.0
     retention_hours: float = 24.0
     scripted_pipelines: bool = False
+    dialects: tuple[str, ...] = ()
     pipeline_time_scale: float = 1.0
     subscriber_wait_seconds: float = 30.0
     cors_allow_origins: tuple[str, ...] = DEFAULT_ORIGINS
@@ -81,9 +93,17 @@ class Settings:
         settings = cls(
             host=read.text("HOST", "127.0.0.1"),
             port=read.integer("PORT", 8000, 0, 65_535),
-            stream_store_backend=read.backend("STREAM_STORE_BACKEND", "sqlite"),
+            stream_store_backend=read.choice("STREAM_STORE_BACKEND", "sqlite", STORE_BACKENDS),
             sqlite_path=read.text("SQLITE_PATH", "streamgauge.db"),
             sqlite_synchronous=read.choice("SQLITE_SYNCHRONOUS", "full", ("full", "normal")),
+            postgres_dsn=read.secret_url("POSTGRES_DSN", POSTGRES_SCHEMES),
+            postgres_pool_size=read.integer("POSTGRES_POOL_SIZE", 8, 2, 1000),
+            postgres_statement_timeout_seconds=read.number(
+                "POSTGRES_STATEMENT_TIMEOUT_SECONDS", 5.0, 0.1, 3600.0
+            ),
+            postgres_notify=read.switch("POSTGRES_NOTIFY", True),
+            ff_redis_sse_broadcast=read.switch("FF_REDIS_SSE_BROADCAST", False),
+            redis_url=read.secret_url("REDIS_URL", REDIS_SCHEMES),
             quota_runs_per_client=read.integer("QUOTA_RUNS_PER_CLIENT", 5, 0, 1_000_000),
             history_limit=read.integer("HISTORY_LIMIT", 500, 1, 1_000_000),
             hot_cache_events=read.integer("HOT_CACHE_EVENTS", 100, 1, 100_000),
@@ -95,6 +115,7 @@ class Settings:
             grace_seconds=read.number("GRACE_SECONDS", 8.0, 1.0, 3600.0),
             lease_seconds=read.number("LEASE_SECONDS", 15.0, 0.3, 3600.0),
             retention_hours=read.number("RETENTION_HOURS", 24.0, 0.0001, 24.0 * 3660),
+            dialects=read.names("DIALECTS", DIALECTS),
             scripted_pipelines=read.switch("SCRIPTED_PIPELINES", False),
             pipeline_time_scale=read.number("PIPELINE_TIME_SCALE", 1.0, 0.0, 1000.0),
             subscriber_wait_seconds=read.number("SUBSCRIBER_WAIT_SECONDS", 30.0, 0.0, 3600.0),
@@ -107,6 +128,10 @@ class Settings:
         )
         if bool(settings.tls_cert_file) != bool(settings.tls_key_file):
             read.problems.append("TLS_CERT_FILE and TLS_KEY_FILE must be given together.")
+        if settings.stream_store_backend == "postgres":
+            read.needed("POSTGRES_DSN", "STREAM_STORE_BACKEND=postgres")
+        if settings.ff_redis_sse_broadcast:
+            read.needed("REDIS_URL", "FF_REDIS_SSE_BROADCAST=1")
         if read.problems:
             raise SettingsError(read.problems)
         return settings
@@ -166,13 +191,37 @@ class _Reader:
 
         return self._read(name, default, parse, f"one of {', '.join(allowed)}")
 
-    def backend(self, name: str, default: str) -> str:
-        if self._env.get(name, "").strip().lower() == "postgres":
+    def names(self, name: str, allowed: tuple[str, ...]) -> tuple[str, ...]:
+        """Some of `allowed`, separated by commas; `all` is all of them."""
+
+        def parse(raw: str) -> tuple[str, ...]:
+            wanted = [part.strip().lower() for part in raw.split(",") if part.strip()]
+            if not all(part in (*allowed, "all") for part in wanted):
+                raise ValueError
+            return tuple(part for part in allowed if part in wanted or "all" in wanted)
+
+        expected = f"all, or some of {', '.join(allowed)} separated by commas"
+        return self._read(name, (), parse, expected)
+
+    def secret_url(self, name: str, schemes: tuple[str, ...]) -> str:
+        """A URL that may hold a password, so that no message quotes it."""
+        raw = self._env.get(name, "").strip()
+        try:
+            parts = urlsplit(raw)
+            _ = parts.port  # raises ValueError where the port is no port
+            usable = not raw or (parts.scheme in schemes and bool(parts.netloc or parts.path))
+        except ValueError:
+            usable = False
+        if not usable:
             self.problems.append(
-                f"{name}: the postgres store comes later; this version has memory and sqlite."
+                f"{name} must be a URL that begins with {' or '.join(f'{s}://' for s in schemes)}."
             )
-            return default
-        return self.choice(name, default, ("memory", "sqlite"))
+        return raw if usable else ""
+
+    def needed(self, name: str, what: str) -> None:
+        """Where something else was chosen that cannot do without this variable."""
+        if not self._env.get(name, "").strip():
+            self.problems.append(f"{name} must be given for {what}.")
 
     def origins(self, name: str, default: tuple[str, ...]) -> tuple[str, ...]:
         def parse(raw: str) -> tuple[str, ...]:

@@ -13,16 +13,18 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
+from .applies import why_not
 from .catalogue import Requirement, catalogue
 from .collect import Evidence
-from .lab import CUT_SHORT
+from .limits import CUT_SHORT, LEFT_OUT, NOT_BEGUN
 from .profile import Profile
 from .recording import Bundle, Recording
 from .reproduce import curl
 from .results import CheckResult, Exhibit, Verdict
 from .results import Evidence as Counted
 from .sse import Block
-from .verdict import Broken, Found, Inapplicable, NotRun, Unable
+from .untimed import Untimed
+from .verdict import Broken, Found, Inapplicable, NotRun, Unable, Undecided
 
 RUN_FIXTURE = "streamgauge_run"
 
@@ -52,6 +54,8 @@ class Run:
             Unable: the scenario did not take place.
         """
         bundle = self.evidence.bundles.get(name)
+        if bundle is None and self.evidence.saved_as:
+            raise NotRun(f"{self.evidence.saved_as} has no scenario {name!r}: it takes the target")
         if bundle is None:
             raise Unable(self.evidence.stopped or f"the scenario {name!r} did not take place")
         if bundle.broken:
@@ -62,6 +66,8 @@ class Run:
         """One recording of a scenario that a judgement cannot do without."""
         bundle = self.bundle(scenario)
         recording = bundle.get(label)
+        if recording is None and self.evidence.saved_as:
+            raise NotRun(f"{self.evidence.saved_as} has no exchange {label!r} ({scenario})")
         if recording is None:
             raise Unable(bundle.unable or f"nothing was recorded as {label!r} ({scenario})")
         return recording
@@ -77,8 +83,13 @@ class Run:
         return replace(self, evidence=replace(self.evidence, bundles=bundles))
 
     def recordings(self) -> list[Recording]:
-        """All that the scenarios at hand recorded."""
-        return [r for bundle in self.evidence.bundles.values() for r in bundle.recordings]
+        """All that the scenarios at hand recorded; what several of them share stands here once."""
+        found = {
+            (recording.label, repr(recording.sent_at)): recording
+            for bundle in self.evidence.bundles.values()
+            for recording in bundle.recordings
+        }
+        return list(found.values())
 
     def require_part(self, part: str) -> None:
         """Stop here where an optional part is declared absent, is missing, or was not found.
@@ -90,7 +101,9 @@ class Run:
         declared = getattr(self.profile.capabilities, part)
         seen = self.evidence.found.get(part, "")
         if declared is False:
-            raise Inapplicable(f"the profile {self.profile.name!r} says {part} = false")
+            raise Inapplicable(self.profile.says(f"capabilities.{part}"))
+        if seen.startswith(LEFT_OUT):
+            raise NotRun(f"whether the target has {part.replace('_', ' ')} was {seen}")
         if seen and declared is True and not self.proven:
             raise Unable(
                 f"no job has streamed an event, so {part} could not be looked for ({seen})"
@@ -105,11 +118,19 @@ class Run:
 
     @property
     def proven(self) -> bool:
-        """Whether an accepted start has yielded a stream with an event of its job."""
+        """Whether an accepted start has yielded a stream with an event of its job.
+
+        Where nothing may be started, a stream with an event is all the proof that can be had.
+        """
         if self._proven is None:
+            read = (
+                not self.profile.api.start
+                or self.evidence.reads_only
+                or bool(self.evidence.saved_as)
+            )
             self._proven = any(
                 recording.is_stream
-                and bundle.start_of(recording) is not None
+                and (read or bundle.start_of(recording) is not None)
                 and any(self.is_log(block) for block in recording.blocks)
                 for bundle in list(self.evidence.bundles.values())
                 for recording in bundle.recordings
@@ -181,6 +202,13 @@ def judge(definition: Check, run: Run) -> CheckResult:
             verdict, message = Verdict.COULD_NOT_TEST, f"{excuse}; until then: {message}"
     except Unable as reason:
         verdict, message = Verdict.COULD_NOT_TEST, str(reason)
+        if left_out := _not_begun(definition, run):
+            verdict, message = Verdict.NOT_RUN, left_out[0]
+        if run.evidence.saved_as and not isinstance(reason, Untimed):
+            verdict, message = (
+                Verdict.NOT_RUN,
+                f"{run.evidence.saved_as} does not show it: {reason}",
+            )
         if run.evidence.stopped and not run.proven:
             message = run.evidence.stopped
     except Inapplicable as reason:
@@ -189,11 +217,14 @@ def judge(definition: Check, run: Run) -> CheckResult:
         verdict, message = Verdict.NOT_RUN, str(reason)
     except Exception:
         verdict, message = Verdict.ERROR, traceback.format_exc(limit=-4)
+    if verdict in (Verdict.PASS, Verdict.NOT_APPLICABLE) and (
+        len(left_out := _not_begun(definition, run)) == len(definition.scenarios[1:]) > 0
+    ):
+        # What the probe happened to show is not what the check was made to look at.
+        verdict, message = Verdict.NOT_RUN, left_out[0]
     if verdict in (Verdict.PASS, Verdict.NOT_APPLICABLE) and not run.proven:
         verdict = Verdict.COULD_NOT_TEST
-        message = run.evidence.stopped or (
-            "no accepted start has yielded a stream with an event of its job, so nothing is proven"
-        )
+        message = run.evidence.stopped or (f"{_proof_wanted(run)}, so nothing is proven")
     return CheckResult(
         requirement=definition.requirement,
         verdict=verdict,
@@ -205,12 +236,55 @@ def judge(definition: Check, run: Run) -> CheckResult:
     )
 
 
+def _proof_wanted(run: Run) -> str:
+    if not run.profile.api.start:
+        return (
+            f"the profile {run.profile.name!r} takes a stream with an event as proof; none was seen"
+        )
+    if run.evidence.reads_only:
+        return "the given job's stream has shown no event"
+    return "no accepted start has yielded a stream with an event of its job"
+
+
+def _left_out(definition: Check, run: Run, *, all_of_them: bool) -> None:
+    """Stop where a check lacks scenarios that this run could not or must not play.
+
+    Raises:
+        Inapplicable: the profile says that the target cannot do what they need.
+        NotRun: the user asked for a run without them.
+    """
+    evidence = run.evidence
+    if not evidence.left_out:
+        return
+    needed = [name for name in definition.scenarios if name != "probe"]
+    missing = [name for name in needed if name not in evidence.bundles]
+    if missing and (len(missing) == len(needed) or not all_of_them):
+        raise _leaving_out(evidence)
+
+
+def _leaving_out(evidence: Evidence) -> Exception:
+    return (Inapplicable if evidence.by_profile else NotRun)(evidence.left_out)
+
+
 def _run_function(definition: Check, run: Run) -> Found:
-    if "J" in definition.requirement.needs and run.profile.capabilities.shape is True:
+    if reason := why_not(definition.requirement.id, run.profile, run.evidence.found):
+        raise Inapplicable(reason)
+    _left_out(definition, run, all_of_them=True)
+    saved = run.evidence.saved_as
+    if not saved and "J" in definition.requirement.needs and run.profile.capabilities.shape is True:
         run.require_part("shape")
     if definition.part:
         run.require_part(definition.part)
-    return definition.function(run.only(definition.scenarios))
+    try:
+        return definition.function(run.only(definition.scenarios))
+    except Unable as unable:
+        evidence = run.evidence
+        if not evidence.stopped and run.proven and not isinstance(unable, Undecided):
+            if evidence.left_out and str(unable) == evidence.left_out:
+                # A scenario was stopped at its first request that would have changed something.
+                raise _leaving_out(evidence) from unable
+            _left_out(definition, run, all_of_them=False)
+        raise
 
 
 def _fault(definition: Check, run: Run, broken: Broken) -> Verdict:
@@ -218,6 +292,12 @@ def _fault(definition: Check, run: Run, broken: Broken) -> Verdict:
     part = definition.part
     promised = broken.promised or (part and getattr(run.profile.capabilities, part) is True)
     return Verdict.FAIL if definition.requirement.is_must or promised else Verdict.WARN
+
+
+def _not_begun(definition: Check, run: Run) -> list[str]:
+    """Why those of its scenarios were not begun that a limit of the user's left out."""
+    bundles = (run.evidence.bundles.get(name) for name in definition.scenarios)
+    return [b.unable for b in bundles if b is not None and b.unable.startswith(NOT_BEGUN)]
 
 
 def _excuse(definition: Check, run: Run) -> str:
@@ -243,7 +323,7 @@ def _reproduce(
         recording = next(
             (b.recordings[-1] for b in bundles if b is not None and b.recordings), None
         )
-    if recording is None:
+    if recording is None or not recording.request.url:
         return ""
     start = next(
         (s for b in bundles if b is not None and (s := b.start_of(recording)) is not None), None

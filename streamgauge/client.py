@@ -19,8 +19,12 @@ from urllib.parse import urljoin, urlsplit
 import httpx
 
 from .clock import RunClock
+from .members import PLAIN, Members
 from .recording import End, PackedReads, Read, Recording, Request
+from .relay import Via
+from .secrets import REDACTED, Secrets
 from .sse import Block, Parser
+from .verdict import ReadsOnly
 
 Headers = Iterable[tuple[str, str]]
 
@@ -30,17 +34,42 @@ ANSWER_S = 10.0
 """Default bound on an exchange that should answer at once."""
 ANSWER_BYTES_MAX = 128 * 1024 * 1024
 """No answer is read beyond this."""
-REDACTED = "[redacted]"
+_HARMLESS = frozenset({"GET", "HEAD", "OPTIONS"})
 _ALWAYS_SECRET = frozenset({"authorization", "cookie", "set-cookie", "proxy-authorization"})
 
 
 class Client:
     """One target's address, the headers that go with every request, and the run's clock."""
 
-    def __init__(self, base_url: str, clock: RunClock, headers: Headers = ()) -> None:
+    def __init__(
+        self,
+        base_url: str,
+        clock: RunClock,
+        headers: Headers = (),
+        *,
+        query: Headers = (),
+        members: Members = PLAIN,
+        reads_only: str = "",
+    ) -> None:
+        """
+        Args:
+            base_url: the address that the user named.
+            clock: the run's.
+            headers: sent with every request, redacted in every record.
+            query: parameters that every URL gets, redacted likewise.
+            members: where this target keeps types and ids.
+            reads_only: why nothing may be asked for that could change the target; "" if it may.
+        """
         self.base_url = base_url.rstrip("/")
         self.clock = clock
         self.extra_headers = tuple(headers)
+        self.members = members
+        self.reads_only = reads_only
+        self.secrets = Secrets(self.extra_headers, tuple(query))
+        self.doubts = 0
+        """How many exchanges have ended as if the target were gone."""
+        self.asked_at = 0.0
+        """When the last exchange began."""
         context = ssl.create_default_context()
         limits = httpx.Limits(max_connections=None, max_keepalive_connections=0)
         timeout = httpx.Timeout(None, connect=CONNECT_S)
@@ -65,6 +94,12 @@ class Client:
         parts = urlsplit(self.base_url)
         return f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/')}{path}"
 
+    def below(self, url: str) -> str:
+        """Path and query of one of this target's URLs, without the base URL's own path."""
+        parts = urlsplit(self.url(url))
+        path = parts.path.removeprefix(urlsplit(self.base_url).path.rstrip("/"))
+        return path + (f"?{parts.query}" if parts.query else "")
+
     def resolve(self, reference: str) -> str:
         """Absolute URL of a reference that the target answered (RFC 3986).
 
@@ -72,7 +107,8 @@ class Client:
         """
         base = urlsplit(self.base_url)
         parts = urlsplit(urljoin(self.base_url + "/", reference))
-        query = f"?{parts.query}" if parts.query else ""
+        told = self.secrets.stripped(parts.query)
+        query = f"?{told}" if told else ""
         return f"{base.scheme}://{base.netloc}{parts.path}{query}"
 
     async def ask(
@@ -103,11 +139,14 @@ class Client:
         bound_s: float,
         info: Mapping[str, Any] | None = None,
         bulk: bool = False,
+        via: Via | None = None,
     ) -> LiveExchange:
         """Begin an exchange in the background; it ends by itself within `bound_s`.
 
         `bulk`: one of hundreds alike; it is not parsed as it comes, and its record is packed.
+        `via`: the way through the relay; what is recorded is the request as the target gets it.
         """
+        self.require_harmless(method)
         own = tuple(headers)
         named = {name.lower() for name, _ in own}
         sent = [*own, *((n, v) for n, v in self.extra_headers if n.lower() not in named)]
@@ -115,24 +154,53 @@ class Client:
             sent.append(("Accept-Encoding", "identity"))
         if "user-agent" not in named:
             sent.append(("User-Agent", "streamgauge"))
+        url = self.url(path)
         request = Request(
             method,
-            self.url(path),
+            self.secrets.shown(url),
             tuple(self._shown(name, value) for name, value in sent),
             body or b"",
         )
-        built = self._http.build_request(
+        http, url, facts = self._http, self.secrets.sent(url), dict(info or {})
+        if via is not None:
+            http, url, facts["relay"] = via.http, via.url(url), via.note
+            sent.append(via.header)
+        built = http.build_request(
             method,
-            request.url,
+            url,
             headers=[(name.encode("ascii"), value.encode("latin-1")) for name, value in sent],
             content=body,
         )
+        self.asked_at = self.clock.now()
         return LiveExchange(
-            self._http, self.clock, built, request, label, bound_s, dict(info or {}), bulk
+            http,
+            self.clock,
+            built,
+            request,
+            label,
+            bound_s,
+            facts,
+            bulk,
+            self.members,
+            self.secrets,
+            # What the relay cuts on purpose says nothing about the target.
+            self._ended if via is None else _nothing,
         )
 
+    def _ended(self, end: End) -> None:
+        self.doubts += end in (End.REFUSED, End.RESET, End.CUT)
+
+    def require_harmless(self, method: str) -> None:
+        """Stop a request that could change the target, where the run may only read.
+
+        Raises:
+            ReadsOnly: it could.
+        """
+        if self.reads_only and method.upper() not in _HARMLESS:
+            raise ReadsOnly(self.reads_only)
+
     def _shown(self, name: str, value: str) -> tuple[str, str]:
-        secret = name.lower() in _ALWAYS_SECRET or (name, value) in self.extra_headers
+        secret = is_secret(name) or (name, value) in self.extra_headers
         return name, REDACTED if secret else value
 
 
@@ -149,6 +217,9 @@ class LiveExchange:
         bound_s: float,
         info: dict[str, Any],
         bulk: bool,
+        members: Members,
+        secrets: Secrets,
+        ended: Callable[[End], None],
     ) -> None:
         self.label = label
         self.request = request
@@ -166,6 +237,9 @@ class LiveExchange:
         self._parser: Parser | None = None
         self._size = 0
         self._bulk = bulk
+        self._members = members
+        self._secrets = secrets
+        self._tell_end = ended
         self._final: Recording | None = None
         self._clock = clock
         self._news = asyncio.Event()
@@ -220,6 +294,7 @@ class LiveExchange:
             ended_at=self.ended_at or self._clock.now(),
             error=self.error,
             info=self.info,
+            members=self._members,
         )
         if self.end is None:
             return recording
@@ -252,6 +327,8 @@ class LiveExchange:
             self.end, self.error = classify(error)
         finally:
             self.ended_at = self._clock.now()
+            if self.end is not None:
+                self._tell_end(self.end)
             self._news.set()
 
     @contextlib.asynccontextmanager
@@ -262,7 +339,7 @@ class LiveExchange:
         try:
             self.head_at = self._clock.now()
             self.headers = tuple(
-                (name.decode("latin-1"), _shown_value(name, value))
+                (name.decode("latin-1"), self._secrets.masked_text(_shown_value(name, value)))
                 for name, value in response.headers.raw
             )
             self._version = response.http_version
@@ -276,15 +353,31 @@ class LiveExchange:
             await response.aclose()
 
     async def _read(self, response: httpx.Response) -> None:
-        async for data in response.aiter_raw():
+        async for came in response.aiter_raw():
             at = self._clock.now()
+            data = self._secrets.masked(came)
             self.reads.append(Read(at, data))
             self._size += len(data)
             if self._parser is not None:
-                self.blocks.extend(self._parser.feed(data, at))
+                self._take(self._parser.feed(data, at))
             self._news.set()
             if self._size > ANSWER_BYTES_MAX:
                 raise TimeoutError  # read enough: the same as being out of time
+
+    def _take(self, blocks: list[Block]) -> None:
+        if self._members and blocks:
+            before = (b.event.last_event_id for b in reversed(self.blocks) if b.event is not None)
+            blocks = self._members.translated(blocks, next(before, ""))
+        self.blocks.extend(blocks)
+
+
+def _nothing(_: End) -> None:
+    """An end that concerns nobody."""
+
+
+def is_secret(name: str) -> bool:
+    """Whether a header's value is never shown, whoever gave it."""
+    return name.lower() in _ALWAYS_SECRET
 
 
 def is_loopback(url: str) -> bool:

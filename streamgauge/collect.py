@@ -9,14 +9,17 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from .client import Client
 from .clock import RunClock
-from .lab import CUT_SHORT, Lab, Scenario, Shared
-from .profile import Profile
+from .lab import Given, Lab, Means, Scenario, Shared
+from .limits import CUT_SHORT, LEFT_OUT, Jobs, Limits, until_ready
+from .presence import until_gone
+from .profile import Capabilities, Profile
 from .recording import Bundle, End
 from .timing import percentile
 from .verdict import Unable
@@ -30,6 +33,7 @@ LAG_PROBE_S = 0.05
 STAGGER_S = 0.1
 """Scenarios begin so far apart, or the first steps of each would wait for those of all others."""
 PROGRESS_S = 1.0
+READ_ONLY = "--read-only: nothing is started or changed"
 
 
 class Unreachable(Exception):
@@ -45,6 +49,25 @@ class Target:
     headers: tuple[tuple[str, str], ...] = ()
     instances: tuple[str, ...] = ()
     long: bool = False
+    query: tuple[tuple[str, str], ...] = ()
+    """Parameters that every URL gets: tokens."""
+    read_only: bool = False
+    """Nothing is started or changed: the job of `given` is read, and nothing else is done."""
+    given: Given | None = None
+    max_jobs: int = 0
+    """At most so many jobs are started; 0: no limit."""
+    budget_s: float = 0.0
+    """Collecting takes at most so long; 0: no limit but the run's own."""
+    wait_ready_s: float = 0.0
+    """The target has so long to answer at all before the run begins."""
+    browser: bool = False
+
+    @property
+    def reads_only(self) -> str:
+        """Why nothing may be started, "" where it may."""
+        if self.read_only:
+            return READ_ONLY
+        return "" if self.profile.api.start else self.profile.says("api.start")
 
 
 @dataclass(slots=True)
@@ -64,6 +87,17 @@ class Evidence:
     loop_lag_max_s: float = 0.0
     """The same, the worst."""
     wall_at_zero: float = 0.0
+    left_out: str = ""
+    """Why scenarios that start jobs, or read a job again, were not played."""
+    by_profile: bool = False
+    """It is the profile that says so, not the user's call."""
+    saved_as: str = ""
+    """What lone streams were read from, empty for a run: no scenario stands around them."""
+
+    @property
+    def reads_only(self) -> bool:
+        """The user asked for a run that starts nothing."""
+        return bool(self.left_out) and not self.by_profile
 
     def note_lags(self, lags: Sequence[float]) -> None:
         """Sum up how late the instrument's own loop was."""
@@ -77,6 +111,7 @@ async def collect(
     evidence: Evidence,
     progress: Callable[[Mapping[str, tuple[str, float]], float], None],
     played: Callable[[], None],
+    serves: Mapping[str, int] | None = None,
 ) -> None:
     """Fill `evidence`; what was recorded so far is in it also when this is cancelled.
 
@@ -87,42 +122,111 @@ async def collect(
         progress: told once a second what is being waited for.
         played: called in a thread of its own each time a scenario is over and only patient ones
             are left, never twice at once: judging early fills the time in which these wait.
+        serves: how many checks look at each scenario; where not all may be played, those that
+            serve most come first.
 
     Raises:
         Unreachable: before anything could be tested.
     """
+    await _wait_until_ready(target)
     clock = RunClock()
     evidence.wall_at_zero = clock.wall
     evidence.long = target.long
-    client = Client(target.base_url, clock, target.headers)
-    others = tuple(Client(url, clock, target.headers) for url in target.instances)
+    client, *others = (
+        Client(
+            url.rstrip("/") + target.profile.api.prefix,
+            clock,
+            target.headers,
+            query=target.query,
+            members=target.profile.members,
+            reads_only=target.reads_only,
+        )
+        for url in (target.base_url, *target.instances)
+    )
+    most_s = LONG_RUN_S if target.long else DEFAULT_RUN_S
     shared = Shared(
         client=client,
         profile=target.profile,
         long=target.long,
-        deadline=LONG_RUN_S if target.long else DEFAULT_RUN_S,
-        instances=others,
+        deadline=min(most_s, target.budget_s or most_s),
+        instances=tuple(others),
+        given=target.given,
+        jobs=Jobs(target.max_jobs),
+        browser=target.browser,
     )
+    scenarios = _playable(target, scenarios, evidence)
+    limits = Limits(shared.jobs, target.budget_s)
+    order = serves or {}
+    ordered = sorted(scenarios, key=lambda s: -order.get(s.name, 0)) if limits.any else scenarios
     lags: list[float] = []
     watchers = [
         asyncio.create_task(_watch_loop(shared, lags)),
         asyncio.create_task(_report_progress(shared, progress)),
     ]
     try:
-        await _play(shared, scenarios, evidence, lags, played)
+        playing = asyncio.create_task(_play(shared, ordered, evidence, lags, played, limits))
+        await _while_there(shared, playing, evidence)
         if evidence.bundles.get(PROBE_NAME) and not evidence.stopped:
             await _check_still_there(client, evidence)
     finally:
         if shared.natural_reader is not None:
             await shared.natural_reader.leave()
+        if shared.gatekeeper is not None:
+            watchers.append(shared.gatekeeper)
         for watcher in watchers:
             watcher.cancel()
         await asyncio.gather(*watchers, return_exceptions=True)
         evidence.shaped, evidence.found = shared.shaped, shared.found
         if not shared.calm:
             evidence.note_lags(lags)
+        if shared.passage is not None:
+            await shared.passage.aclose()
         for each in (client, *others):
             await each.aclose()
+
+
+def _playable(
+    target: Target, scenarios: Sequence[Scenario], evidence: Evidence
+) -> Sequence[Scenario]:
+    """The scenarios that make do with what the target has, and the user allows."""
+    if reason := target.reads_only:
+        evidence.left_out, evidence.by_profile = reason, not target.read_only
+        return [each for each in scenarios if each.makes_do_with is not Means.STARTS]
+    if target.profile.capabilities.join is False:
+        evidence.left_out, evidence.by_profile = target.profile.says("capabilities.join"), True
+        return [each for each in scenarios if each.makes_do_with is Means.STREAM]
+    return scenarios
+
+
+async def _wait_until_ready(target: Target) -> None:
+    """Let the target come up before the run's clock starts."""
+    if not target.wait_ready_s:
+        return
+    client = Client(target.base_url, RunClock(), target.headers)
+    try:
+        seen = await until_ready(client, target.wait_ready_s)
+    finally:
+        await client.aclose()
+    if seen:
+        raise Unreachable(seen)
+
+
+async def _while_there(shared: Shared, playing: asyncio.Task[None], evidence: Evidence) -> None:
+    """Let the scenarios play to their end, or until the target has gone away."""
+    watching = asyncio.create_task(until_gone(shared.client))
+    try:
+        await asyncio.wait((playing, watching), return_when=asyncio.FIRST_COMPLETED)
+        if not playing.done():
+            shared.gone = f"the target has gone away ({watching.result()})"
+            playing.cancel()
+            await asyncio.gather(playing, return_exceptions=True)
+            _note_vanished(evidence, watching.result())
+        else:
+            await playing
+    finally:
+        for task in (playing, watching):
+            task.cancel()
+        await asyncio.gather(playing, watching, return_exceptions=True)
 
 
 async def _play(
@@ -131,6 +235,7 @@ async def _play(
     evidence: Evidence,
     lags: list[float],
     played: Callable[[], None],
+    limits: Limits,
 ) -> None:
     """The probe first, because it finds out what the target can do; then all others together."""
     one_at_a_time = asyncio.Lock()
@@ -149,11 +254,17 @@ async def _play(
     for scenario in scenarios:
         if scenario.name == PROBE_NAME:
             await _one(scenario, shared, evidence)
+            _name_what_was_not_looked_for(shared, evidence.bundles[PROBE_NAME])
     evidence.shaped, evidence.found = shared.shaped, shared.found
     tasks: list[asyncio.Task[None]] = []
     try:
         for scenario in scenarios:
-            if scenario.name != PROBE_NAME:
+            if scenario.name == PROBE_NAME:
+                continue
+            if why := _refused(scenario, shared, limits):
+                hurried.discard(scenario.name)
+                evidence.bundles[scenario.name] = Bundle(scenario.name, unable=why)
+            else:
                 tasks.append(asyncio.create_task(play(scenario)))
                 await asyncio.sleep(STAGGER_S)
         await asyncio.gather(*tasks)
@@ -161,6 +272,22 @@ async def _play(
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _refused(scenario: Scenario, shared: Shared, limits: Limits) -> str:
+    """Why a limit of the user's keeps a scenario from being begun."""
+    now = shared.client.clock.now()
+    if not shared.shaped:
+        return limits.refuse(scenario.natural_jobs, 0.0, shared.deadline - now)
+    lasts_s = scenario.lasts(shared.profile, shared.long)
+    return limits.refuse(scenario.jobs, lasts_s, shared.deadline - now)
+
+
+def _name_what_was_not_looked_for(shared: Shared, probe: Bundle) -> None:
+    """A probe that was cut short must not leave parts that seem to be there."""
+    if probe.unable.startswith(CUT_SHORT):
+        for part in dataclasses.fields(Capabilities):
+            shared.found.setdefault(part.name, f"{LEFT_OUT} ({probe.unable})")
 
 
 async def _one(scenario: Scenario, shared: Shared, evidence: Evidence) -> None:
@@ -175,7 +302,7 @@ async def _one(scenario: Scenario, shared: Shared, evidence: Evidence) -> None:
     except TimeoutError:
         unable = f"{CUT_SHORT}: the run's time was up after {lab.now():.0f} s"
     except asyncio.CancelledError:
-        unable = f"{CUT_SHORT}: the run was interrupted"
+        unable = f"{CUT_SHORT}: {shared.gone or 'the run was interrupted'}"
         raise
     except Unreachable:
         unable = "the target is unreachable"
@@ -204,6 +331,10 @@ async def _check_still_there(client: Client, evidence: Evidence) -> None:
         if answer.answered:
             return
         await asyncio.sleep(0.5)
+    _note_vanished(evidence, answer.error or "no answer")
+
+
+def _note_vanished(evidence: Evidence, said: str) -> None:
     last = max(
         (
             recording.head_at
@@ -214,9 +345,7 @@ async def _check_still_there(client: Client, evidence: Evidence) -> None:
         default=0.0,
     )
     evidence.vanished_at = last
-    evidence.stopped = (
-        f"the target stopped answering {last:.1f} s into the run ({answer.error or 'no answer'})"
-    )
+    evidence.stopped = f"the target stopped answering {last:.1f} s into the run ({said})"
 
 
 async def _watch_loop(shared: Shared, lags: list[float]) -> None:

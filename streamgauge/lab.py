@@ -11,20 +11,38 @@ import json
 import uuid
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from enum import Enum
+from typing import Any, Protocol
 from urllib.parse import quote
 
 from . import raw
 from .client import ANSWER_S, Client, LiveExchange
+from .limits import Jobs
+from .members import at_path, first_at
 from .profile import Profile
-from .recording import Bundle, Recording
+from .recording import Bundle, End, Recording, Request
+from .relay import Passage, Via
 from .sse import Block
 from .verdict import Unable
 
 Shape = Mapping[str, Any]
 
-CUT_SHORT = "cut short"
-"""Begins the reason of a bundle whose scenario was ended by the run, not by the target."""
+
+class Means(Enum):
+    """How little of a target a scenario can make do with."""
+
+    STARTS = "jobs that it starts itself"
+    READS = "a job that it can read, as often as it likes"
+    STREAM = "one stream, read once"
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """A job that the user names, to be read and left alone."""
+
+    job_id: str = ""
+    stream: str = ""
+    """Its stream's URL where the user gave that; "" where the profile's path tells."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +57,27 @@ class Job:
     client_id: str
     started: Recording
     shape: Shape | None
+
+
+class Exchange(Protocol):
+    """Whatever is recorded while it goes on."""
+
+    @property
+    def label(self) -> str: ...
+
+    def recording(self) -> Recording: ...
+
+    async def leave(self) -> Recording: ...
+
+
+class Shown(Protocol):
+    """A stream whose events are looked at while they come."""
+
+    @property
+    def blocks(self) -> list[Block]: ...
+
+    @property
+    def end(self) -> End | None: ...
 
 
 @dataclass(slots=True)
@@ -61,6 +100,8 @@ class Shared:
     deadline: float
     """On the run's clock: nothing is waited for beyond it."""
     instances: tuple[Client, ...] = ()
+    browser: bool = False
+    """A real browser may be started."""
     shaped: bool = False
     """Jobs can be scripted; otherwise all work is done on natural jobs."""
     found: dict[str, str] = field(default_factory=dict)
@@ -72,14 +113,39 @@ class Shared:
     """Held by a scenario while it moves so much that others' timing would suffer beside it."""
     calm: bool = False
     """Only patient scenarios are left."""
+    given: Given | None = None
+    """The job that the user named, where none may be started."""
+    gatekeeper: asyncio.Task[None] | None = None
+    """Answers what the natural job asks for, so that it goes on."""
+    gate_answers: list[Recording] = field(default_factory=list)
+    jobs: Jobs = field(default_factory=Jobs)
+    """The starts that are left."""
+    silent: str = ""
+    """Why nothing more is expected of the target's own jobs: the first showed no event."""
+    gone: str = ""
+    """What was seen when the target had gone away."""
     waiting: dict[str, tuple[str, float]] = field(default_factory=dict)
     """Scenario -> what it waits for, until when: the progress line."""
+    passage: Passage | None = None
+    """The way through the relay, once a scenario has asked for it."""
 
     def has(self, part: str) -> bool:
         """Whether an optional part may be used: not declared absent, and found."""
+        if part == "cancel" and not self.profile.api.cancel:
+            return False
         return getattr(self.profile.capabilities, part) is not False and not self.found.get(
             part, ""
         )
+
+    def one_reader(self) -> str:
+        """Why a job can have one reader only, once and from its start; "" where it can have more.
+
+        Where nobody gets the log again, further readers may even take events from the first.
+        """
+        if self.profile.capabilities.join is False:
+            return self.profile.says("capabilities.join")
+        replay, resume = self.found.get("replay", ""), self.found.get("resume", "")
+        return replay if replay and resume else ""
 
 
 class Lab:
@@ -91,9 +157,9 @@ class Lab:
         self.profile = shared.profile
         self.client = shared.client
         self.facts: dict[str, Any] = {}
-        self._exchanges: list[LiveExchange] = []
+        self._exchanges: list[Exchange] = []
         self._plain: list[Recording] = []
-        self._tallies: dict[LiveExchange, Tally] = {}
+        self._tallies: dict[Shown, Tally] = {}
 
     # -- time -----------------------------------------------------------------------------------
 
@@ -117,11 +183,18 @@ class Lab:
         """Say in the progress line what this scenario is busy with, for about how long."""
         self.shared.waiting[self.name] = (why, self.now() + seconds)
 
+    async def passage(self) -> Passage:
+        """The way through the suite's own proxy; one relay serves the whole run."""
+        if self.shared.passage is None:
+            self.shared.passage = Passage(self.client.base_url)
+        await self.shared.passage.start()
+        return self.shared.passage
+
     # -- jobs -----------------------------------------------------------------------------------
 
     def start_headers(self, client_id: str | None, key: str | None = None) -> list[tuple[str, str]]:
         headers = [("Content-Type", "application/json"), ("Accept", "application/json")]
-        if client_id is not None:
+        if client_id is not None and self.profile.api.client_id_header:
             headers.append((self.profile.api.client_id_header, client_id))
         if key is not None:
             headers.append(("Idempotency-Key", key))
@@ -172,6 +245,8 @@ class Lab:
         Raises:
             Unable: the target refused, or its answer names no job.
         """
+        if self.shared.silent and shape is None:
+            raise Unable(self.shared.silent)
         own = client_id or self.new_client()
         answer = await self.post_start(label, shape, client_id=own, key=key, wait=wait)
         job = self.job_of(answer)
@@ -184,38 +259,62 @@ class Lab:
         if answer.status is None or not 200 <= answer.status < 300:
             return None
         body = answer.json
-        if not isinstance(body, dict) or not isinstance(body.get("job_id"), str | int):
+        told = first_at(body, self.profile.api.job_id)
+        if not isinstance(told, str | int) or isinstance(told, bool) or told == "":
             return None
-        job_id = str(body["job_id"])
+        if isinstance(answer.info, dict):
+            paths = self.profile.api.job_id
+            at = next(path for path in paths if at_path(body, path) is not None)
+            answer.info.update(made=str(told), at=at)
+        return self.job_at(str(told), answer, body if isinstance(body, dict) else {})
+
+    def job_at(self, job_id: str, started: Recording, told: Mapping[str, Any]) -> Job:
+        """A job's views: where its start says that they are, else where the profile does."""
         api = self.profile.api
 
-        def place(member: str, path: str) -> str:
-            told = body.get(member)
-            if isinstance(told, str) and told:
-                return self.client.resolve(told)
-            return self.client.url(path.replace("{job_id}", quote(job_id, safe="")))
+        def place(member: str, path: str, part: str = "") -> str:
+            if part and getattr(self.profile.capabilities, part) is False:
+                return ""
+            named = told.get(member)
+            if isinstance(named, str) and named:
+                return self.client.resolve(named)
+            return self.client.url(path.replace("{job_id}", quote(job_id, safe=""))) if path else ""
 
         return Job(
             job_id=job_id,
             stream=place("stream_url", api.stream),
-            snapshot=place("snapshot_url", api.snapshot),
-            events=place("events_url", api.events),
-            cancel=place("cancel_url", api.cancel),
-            client_id=str(answer.info.get("client") or ""),
-            started=answer,
-            shape=answer.info.get("shape"),
+            snapshot=place("snapshot_url", api.snapshot, "snapshot"),
+            events=place("events_url", api.events, "polling"),
+            cancel=place("cancel_url", api.cancel, "cancel"),
+            client_id=str(started.info.get("client") or ""),
+            started=started,
+            shape=started.info.get("shape"),
         )
 
     def natural(self) -> tuple[Job, LiveExchange]:
         """The target's own job that all scenarios share where jobs cannot be shaped."""
         if self.shared.natural is None or self.shared.natural_reader is None:
             raise Unable("no job could be started")
+        if self.shared.silent:
+            raise Unable(self.shared.silent)
         return self.shared.natural, self.shared.natural_reader
 
     def adopt(self, live: LiveExchange, start: Recording) -> None:
         """Take an exchange that outlived its scenario, and the start of its job, into this one."""
         self._exchanges.append(live)
-        self._plain.append(start)
+        if start.answered:
+            self._plain.append(start)
+        self._plain += self.shared.gate_answers
+
+    def shared_job(self) -> Job:
+        """The target's own job, its start taken into this scenario's bundle; its reader is not."""
+        job, _ = self.natural()
+        self._plain.append(job.started)
+        return job
+
+    def watch(self, live: LiveExchange) -> None:
+        """Take an exchange that was opened below this lab into its bundle."""
+        self._exchanges.append(live)
 
     async def cancel(self, job: Job, label: str) -> Recording:
         return await self.ask("POST", job.cancel, label=label, info={"job": job.job_id})
@@ -235,6 +334,7 @@ class Lab:
         bulk: bool = False,
         info: Mapping[str, Any] | None = None,
         own: bool = True,
+        via: Via | None = None,
     ) -> LiveExchange:
         """Open a stream in the background.
 
@@ -249,12 +349,14 @@ class Lab:
             bulk: see `Client.open`.
             info: facts to record beside the job and the cursor.
             own: False for a stream that outlives this scenario (see `adopt`).
+            via: the way through the relay, None for none.
         """
         sent = [("Accept", "text/event-stream"), ("Cache-Control", "no-store"), *headers]
         names = [name.lower() for name, _ in headers]
         sent = [pair for n, pair in enumerate(sent) if n > 1 or pair[0].lower() not in names]
         if cursor is not None:
             sent.append(("Last-Event-ID", cursor))
+        sent += self._of_session(job)
         url = job.stream + (("&" if "?" in job.stream else "?") + query if query else "")
         live = self.client.open(
             url,
@@ -264,6 +366,7 @@ class Lab:
             bound_s=min(bound_s, self.left_s()),
             bulk=bulk,
             info={"job": job.job_id, "after": cursor, **(info or {})},
+            via=via,
         )
         return self._note(live) if own else live
 
@@ -273,7 +376,20 @@ class Lab:
         """Open a stream and read it to its end, for at most `bound_s`."""
         return await self.stream(job, label, cursor=cursor, bound_s=bound_s, **how).finish()
 
+    def _of_session(self, job: Job) -> list[tuple[str, str]]:
+        """The header by which a balancer finds the job's instance, where there is one."""
+        name = self.profile.api.session_header
+        return [(name, job.job_id)] if name else []
+
+    def _absent(self, label: str, url: str, part: str = "") -> Recording | None:
+        """What stands for the answer of a view that this target does not have: nothing is asked."""
+        if url.partition("?")[0] and (not part or self.shared.has(part)):
+            return None
+        return Recording(label, Request("GET", url), self.now(), ended_at=self.now(), end=End.LEFT)
+
     async def snapshot(self, job: Job, label: str, **how: Any) -> Recording:
+        if absent := self._absent(label, job.snapshot, "snapshot"):
+            return absent
         headers = [("Accept", "application/json"), *how.pop("headers", ())]
         return await self.ask(
             "GET", job.snapshot, label=label, headers=headers, info={"job": job.job_id}, **how
@@ -290,6 +406,8 @@ class Lab:
         bound_s: float = ANSWER_S,
     ) -> Recording:
         """One page of the log."""
+        if absent := self._absent(label, job.events, "polling"):
+            return absent
         asked = {"after": after, "limit": limit, "wait": wait}
         query = "&".join(f"{k}={quote(str(v), safe='')}" for k, v in asked.items() if v is not None)
         return await self.ask(
@@ -311,7 +429,13 @@ class Lab:
         body: bytes | None = None,
         bound_s: float = ANSWER_S,
         info: Mapping[str, Any] | None = None,
+        via: Via | None = None,
     ) -> Recording:
+        if absent := self._absent(label, path):
+            return absent
+        starts = method == "POST" and path == self.profile.api.start
+        if starts:
+            self.shared.jobs.take()
         live = self._note(
             self.client.open(
                 path,
@@ -321,9 +445,13 @@ class Lab:
                 body=body,
                 bound_s=min(bound_s, self.left_s()),
                 info=info,
+                via=via,
             )
         )
-        return await live.finish()
+        answer = await live.finish()
+        if starts:
+            self.shared.jobs.settle(answer)
+        return answer
 
     async def on(self, client: Client, path: str, *, label: str, job: Job) -> Recording:
         """Read a stream to its end on another instance of the deployment."""
@@ -342,9 +470,19 @@ class Lab:
         self, method: str, url: str, *, label: str, headers: tuple[tuple[str, str], ...] = ()
     ) -> Recording:
         """An exchange below HTTP's manners: what follows the head is kept as `surplus`."""
+        if absent := self._absent(label, url):
+            return absent
         recording = await raw.exchange(self.client, method, url, label=label, headers=headers)
         self._plain.append(recording)
         return recording
+
+    def keep(self, recording: Recording) -> None:
+        """Take an exchange that was not made by this lab's own means into the bundle."""
+        self._plain.append(recording)
+
+    def follow(self, *exchanges: Exchange) -> None:
+        """Let exchanges that a scenario makes by other means end up in its bundle, too."""
+        self._exchanges.extend(exchanges)
 
     def recorded(self, label: str) -> Recording:
         """What has been recorded under a label so far.
@@ -375,19 +513,24 @@ class Lab:
         """Whether a block dispatches an event of the job's log (not a control event)."""
         return block.event is not None and block.event.type not in self.profile.control_events
 
-    def newest(self, live: LiveExchange) -> str:
+    def newest(self, live: Shown) -> str:
         """The newest event id that a stream has shown, "" before the first."""
         return self._tally(live).newest
 
-    def seen(self, count: int) -> Callable[[LiveExchange], bool]:
+    def seen(self, count: int) -> Callable[[Shown], bool]:
         """Condition: at least `count` events of the log have arrived."""
         return lambda live: self._tally(live).events >= count
 
-    def ended(self, live: LiveExchange) -> bool:
-        """Condition: a terminal event has arrived."""
-        return self._tally(live).ended
+    def ended(self, live: Shown) -> bool:
+        """Condition: a terminal event has arrived.
 
-    def _tally(self, live: LiveExchange) -> Tally:
+        Where nobody declares the names of events, a clean end after one says the same.
+        """
+        tally = self._tally(live)
+        clean = live.end in (End.COMPLETE, End.CLOSED)
+        return tally.ended or (not self.profile.events.names and clean and tally.events > 0)
+
+    def _tally(self, live: Shown) -> Tally:
         """What a stream has shown so far; each block is looked at once."""
         tally = self._tallies.setdefault(live, Tally())
         for block in live.blocks[tally.blocks :]:
@@ -416,6 +559,11 @@ async def together(*parts: Awaitable[object]) -> None:
         raise next((fault for fault in faults if not isinstance(fault, Unable)), faults[0])
 
 
+def _a_while(profile: Profile, long: bool) -> float:
+    """How long a scenario takes that says nothing else of itself."""
+    return 10.0
+
+
 @dataclass(frozen=True, slots=True)
 class Scenario:
     """A named way of using the target. Its name is the fixture by which checks ask for it."""
@@ -424,8 +572,15 @@ class Scenario:
     run: Callable[[Lab], Awaitable[None]]
     about: str
     """What it does, for the progress line."""
+    makes_do_with: Means = Means.STARTS
     patient: bool = False
     """It mostly waits for seconds, so that judging beside it does not disturb its timing."""
+    jobs: int = 12
+    """How many jobs it starts at most (with the default quota), where they can be shaped."""
+    natural_jobs: int = 0
+    """The same where they cannot."""
+    lasts: Callable[[Profile, bool], float] = _a_while
+    """How long it takes in seconds, by the profile and whether the run is a long one."""
 
 
 def outcome(recording: Recording) -> str:

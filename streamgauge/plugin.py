@@ -8,11 +8,11 @@ an interrupted run can still judge what it has.
 from __future__ import annotations
 
 import asyncio
-import os
 import platform
 import signal
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
@@ -24,8 +24,12 @@ import pytest
 from .catalogue import catalogue, implemented
 from .check import RUN_FIXTURE, Check, Run, judge
 from .collect import Evidence, Target, Unreachable, collect
+from .explain import Cause, explain
+from .known import mark, notes
 from .lab import Scenario
-from .options import UsageError, add_options, target_from
+from .limits import LEFT_OUT, NOT_BEGUN
+from .options import UsageError, add_options, hide_query, known_from, target_from
+from .progress import Progress
 from .report import terminal_summary, write_report
 from .results import (
     SEVERITY,
@@ -38,7 +42,10 @@ from .results import (
 from .results import (
     Evidence as Counted,
 )
-from .trace import TraceError, load, save
+from .saved import evidence_from, trace_meta
+from .selection import UnknownName, chosen, listing, markers, names_of, terms
+from .trace import TraceError, save
+from .witness import Witness, hear
 
 USAGE_EXIT = 2
 TRACE_FILE = "traces/run.trace.gz"
@@ -65,6 +72,9 @@ def pytest_configure(config: pytest.Config) -> None:
     # What a misbehaving target leaves half open is evidence, and no fault of a judgement.
     for warning in ("ResourceWarning", "pytest.PytestUnraisableExceptionWarning"):
         config.addinivalue_line("filterwarnings", f"ignore::{warning}")
+    hide_query(config)
+    for name in markers():
+        config.addinivalue_line("markers", f"{name}: checks of this section, level or tag")
     config.pluginmanager.register(Session(config), "streamgauge-session")
 
 
@@ -75,6 +85,7 @@ class Session:
         self.config = config
         self.run: Run | None = None
         self.results: dict[str, CheckResult] = {}
+        self.known: dict[str, str] = {}
         self._early: dict[str, CheckResult] = {}
         self.started = datetime.now(UTC)
         self.result: RunResult | None = None
@@ -91,19 +102,55 @@ class Session:
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
         order = {identifier: n for n, identifier in enumerate(catalogue())}
         items.sort(key=lambda item: order.get(_id_of(item), -1))
+        try:
+            only = terms("--only", self.config.getoption("--only"))
+            skip = terms("--skip", self.config.getoption("--skip"))
+        except UnknownName as error:
+            raise pytest.exit.Exception(str(error), returncode=USAGE_EXIT) from error
+        patient = {s.name for s in self._scenarios() if s.patient}
+        left: list[pytest.Item] = []
+        for item in items:
+            names = _names_of(item, patient)
+            for name in names & {*markers()}:
+                item.add_marker(name)
+            item.extra_keyword_matches.update(names)
+            if not names or chosen(names, only, skip):
+                left.append(item)
+        if len(left) < len(items):
+            self.config.hook.pytest_deselected(items=[item for item in items if item not in left])
+            items[:] = left
+
+    def _scenarios(self) -> Sequence[Scenario]:
+        found: Sequence[Scenario] = self.config.hook.pytest_streamgauge_scenarios()
+        return found
+
+    def _list(self, items: Sequence[pytest.Item]) -> None:
+        terminal = self.config.pluginmanager.get_plugin("terminalreporter")
+        rows = [d.requirement for item in items if (d := _definition(item)) is not None]
+        for line in listing(rows):
+            if terminal is not None:
+                terminal.write_line(line)
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtestloop(self, session: pytest.Session) -> Iterator[None]:
         if self.config.option.collectonly or session.testsfailed:
             return (yield)
+        if self.config.getoption("list_checks"):
+            self._list(session.items)
+            session.items.clear()
+            return (yield)
         try:
+            if not session.items:
+                raise UsageError("the selection leaves no check: see --list")
             target = target_from(self.config)
+            self.known = known_from(self.config)
             trace = self.config.getoption("--from-trace")
-            evidence = evidence_from(Path(trace)) if trace else Evidence()
+            evidence = evidence_from(Path(trace), target.profile) if trace else Evidence()
         except (UsageError, TraceError) as error:
             raise pytest.exit.Exception(str(error), returncode=USAGE_EXIT) from error
         strict = bool(self.config.getini("strict"))
-        self.run = Run(target.base_url, target.profile, evidence, strict)
+        name = f"file:{trace}" if evidence.saved_as else target.base_url
+        self.run = Run(name, target.profile, evidence, strict)
         if not trace:
             self._collect(target, evidence, session.items)
         return (yield)
@@ -111,16 +158,13 @@ class Session:
     def _collect(self, target: Target, evidence: Evidence, items: Sequence[pytest.Item]) -> None:
         definitions = [d for item in items if (d := _definition(item)) is not None]
         wanted = {name for item in items for name in _scenarios_of(item)}
-        scenarios = [
-            scenario
-            for scenario in self.config.hook.pytest_streamgauge_scenarios()
-            if scenario.name in wanted
-        ]
-        terminal = Progress(self.config)
+        scenarios = [scenario for scenario in self._scenarios() if scenario.name in wanted]
+        terminal = Progress(quiet=self.config.option.verbose < -1)
         signal.signal(signal.SIGTERM, signal.default_int_handler)
         try:
             played = partial(self._judge_early, definitions)
-            asyncio.run(collect(target, scenarios, evidence, terminal.show, played))
+            serves = Counter(name for item in items for name in _scenarios_of(item))
+            asyncio.run(collect(target, scenarios, evidence, terminal.show, played, serves))
         except KeyboardInterrupt:
             evidence.stopped = f"interrupted after {_since(self.started):.0f} s"
         except Unreachable as error:
@@ -159,6 +203,9 @@ class Session:
                 self.results[result.requirement.id] = result
             request.node.user_properties.append(("verdict", result.verdict.value))
             message = f"{result.requirement.id} {result.requirement.title}: {result.message}"
+            if result.verdict is Verdict.FAIL and result.requirement.id in self.known:
+                request.node.user_properties.append(("known", "yes"))
+                pytest.skip(f"known failure: {message}")
             if result.verdict in (Verdict.FAIL, Verdict.ERROR):
                 pytest.fail(message, pytrace=False)
             if result.verdict not in (Verdict.PASS, Verdict.WARN):
@@ -167,7 +214,10 @@ class Session:
         return settle
 
     def pytest_report_teststatus(self, report: pytest.TestReport) -> tuple[str, str, str] | None:
-        verdict = dict(report.user_properties).get("verdict") if report.when == "call" else None
+        told = dict(report.user_properties) if report.when == "call" else {}
+        verdict = told.get("verdict")
+        if told.get("known"):
+            return "known failures", "k", "KNOWN"
         marks = {
             Verdict.WARN: ("warned", "w", "WARN"),
             Verdict.NOT_APPLICABLE: ("not applicable", "-", "N/A"),
@@ -185,8 +235,9 @@ class Session:
             return
         interrupted = session.exitstatus == pytest.ExitCode.INTERRUPTED
         stopped = self.run.evidence.stopped or ("interrupted" if interrupted else "")
-        results = tuple(self._result_of(row.id, stopped) for row in implemented())
+        results = mark((self._result_of(row.id, stopped) for row in implemented()), self.known)
         verdict, reason = judge_run(results, stopped)
+        results, causes, unexplained = _explained(self.run, results)
         self.result = RunResult(
             target=self.run.target,
             profile=self.run.profile.name,
@@ -195,12 +246,15 @@ class Session:
             verdict=verdict,
             reason=reason,
             checks=results,
-            notes=_notes(self.run),
+            notes=(*notes(results), *_notes(self.run), *unexplained),
             environment=_environment(self.run),
             trace="" if self.config.getoption("--from-trace") else TRACE_FILE,
+            witnesses=() if stopped else self._witnesses(),
+            causes=causes,
         )
         self._write(self.result)
-        session.exitstatus = exit_code(verdict, strict=self.run.strict)
+        stale = any(result.is_stale for result in results)
+        session.exitstatus = exit_code(verdict, strict=self.run.strict, stale=stale)
 
     def _result_of(self, identifier: str, stopped: str) -> CheckResult:
         known = self.results.get(identifier)
@@ -211,6 +265,14 @@ class Session:
             catalogue()[identifier], Verdict.NOT_RUN, why, Counted(0, "observations")
         )
 
+    def _witnesses(self) -> tuple[Witness, ...]:
+        assert self.run is not None
+        bundles = self.run.evidence.bundles.values()
+        try:
+            return hear(bundles, browser=self.config.getoption("--browser"))
+        except KeyboardInterrupt:  # all is judged: the report is what is wanted
+            return ()
+
     def _write(self, result: RunResult) -> None:
         assert self.run is not None
         try:
@@ -220,7 +282,7 @@ class Session:
                 trace.parent.mkdir(exist_ok=True)
                 save(
                     trace,
-                    trace_meta(self.run),
+                    trace_meta(self.run.target, self.run.profile.name, self.run.evidence),
                     self.run.evidence.bundles.values(),
                 )
         except OSError as error:
@@ -244,76 +306,20 @@ class Session:
         ]
 
 
-class Progress:
-    """One line that says what is being waited for and for how long; plain lines in a log file."""
-
-    PLAIN_EVERY_S = 10.0
-
-    def __init__(self, config: pytest.Config) -> None:
-        self._live = sys.stderr.isatty()
-        self._quiet = config.option.verbose < -1
-        self._next = self.PLAIN_EVERY_S
-        self._shown = False
-
-    def show(self, waiting: Mapping[str, tuple[str, float]], now: float) -> None:
-        if self._quiet or not waiting:
-            return
-        longest = max(waiting.values(), key=lambda item: item[1])
-        left = max(0.0, longest[1] - now)
-        also = f" (and {len(waiting) - 1} more)" if len(waiting) > 1 else ""
-        for_ = f", {left:.0f} s to go" if left else ""
-        line = f"{now:4.0f} s  waiting for: {longest[0]}{for_}{also}"
-        if self._live:
-            columns = os.get_terminal_size(sys.stderr.fileno()).columns
-            sys.stderr.write("\r\x1b[K" + line[: columns - 1])
-            sys.stderr.flush()
-            self._shown = True
-        elif now >= self._next:
-            self._next = now + self.PLAIN_EVERY_S
-            sys.stderr.write(line + "\n")
-            sys.stderr.flush()
-
-    def clear(self) -> None:
-        if self._shown:
-            sys.stderr.write("\r\x1b[K")
-            sys.stderr.flush()
-
-
-def trace_meta(run: Run) -> dict[str, Any]:
-    """What a trace has to know beside its bundles, to be judged again."""
-    evidence = run.evidence
-    return {
-        "target": run.target,
-        "profile": run.profile.name,
-        "shaped": evidence.shaped,
-        "found": evidence.found,
-        "long": evidence.long,
-        "stopped": evidence.stopped,
-        "vanished_at": evidence.vanished_at,
-        "loop_lag_s": evidence.loop_lag_s,
-        "loop_lag_max_s": evidence.loop_lag_max_s,
-        "wall_at_zero": evidence.wall_at_zero,
-    }
-
-
-def evidence_from(path: Path) -> Evidence:
-    """The evidence of an earlier run, from its trace."""
-    meta, bundles = load(path)
-    return Evidence(
-        bundles={bundle.scenario: bundle for bundle in bundles},
-        shaped=bool(meta["shaped"]),
-        found=dict(meta["found"]),
-        long=bool(meta["long"]),
-        stopped=str(meta["stopped"]),
-        vanished_at=meta["vanished_at"],
-        loop_lag_s=float(meta["loop_lag_s"]),
-        loop_lag_max_s=float(meta["loop_lag_max_s"]),
-        wall_at_zero=float(meta["wall_at_zero"]),
-    )
-
-
 def _definition(item: pytest.Item) -> Check | None:
     return getattr(getattr(item, "function", None), "check", None)
+
+
+def _names_of(item: pytest.Item, patient: set[str]) -> set[str]:
+    """What `--only`, `--skip`, `-m` and `-k` know a check by."""
+    definition = _definition(item)
+    if definition is None:
+        return set()
+    return names_of(
+        definition.requirement,
+        slow=not patient.isdisjoint(definition.scenarios),
+        optional=bool(definition.part),
+    )
 
 
 def _id_of(item: pytest.Item) -> str:
@@ -328,11 +334,35 @@ def _scenarios_of(item: pytest.Item) -> tuple[str, ...]:
 
 def _notes(run: Run) -> tuple[str, ...]:
     notes = [
-        f"no {part.replace('_', ' ')}: {seen}" for part, seen in run.evidence.found.items() if seen
+        f"{part.replace('_', ' ')} was {seen}"
+        if seen.startswith(LEFT_OUT)
+        else f"no {part.replace('_', ' ')}: {seen}"
+        for part, seen in run.evidence.found.items()
+        if seen
     ]
+    not_begun = [
+        bundle.scenario
+        for bundle in run.evidence.bundles.values()
+        if bundle.unable.startswith(NOT_BEGUN)
+    ]
+    if not_begun:
+        notes.append(f"left out by a limit: {', '.join(not_begun)}")
+    if run.evidence.saved_as:
+        return (f"judged from {run.evidence.saved_as}: no scenario was played, no time is known",)
     if not run.long:
         notes.append("rules that need minutes of waiting were judged in part: see --long")
     return tuple(notes)
+
+
+def _explained(
+    run: Run, results: tuple[CheckResult, ...]
+) -> tuple[tuple[CheckResult, ...], tuple[Cause, ...], tuple[str, ...]]:
+    """The results with their causes; a fault in seeking these must cost nobody the report."""
+    try:
+        return (*explain(run, results), ())
+    except Exception as error:
+        note = f"causes could not be sought, a fault of this suite: {error!r}"
+        return results, (), (note,)
 
 
 def _environment(run: Run) -> dict[str, str]:

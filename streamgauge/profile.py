@@ -17,7 +17,14 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
+from .members import Members
+
 Capability = bool | Literal["auto"]
+ENV_VALUE = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9-]* )?env:(?P<name>[A-Za-z_][A-Za-z0-9_]*)")
+"""How a profile refers to a secret: the variable that holds it, behind a scheme word if need be."""
+
+
+PATHS = ("prefix", "start", "stream", "snapshot", "events", "cancel", "gate")
 
 
 class ProfileError(Exception):
@@ -28,15 +35,32 @@ class ProfileError(Exception):
 class Api:
     """Paths, and the members of answers that tell more than the paths do."""
 
+    prefix: str = ""
+    """Stands before every path, where the address alone does not say it."""
     start: str = "/api/pipeline/start"
+    """Empty where no job can be started: the address itself is the stream."""
+    start_streams: bool = False
+    """The answer to the start is the stream itself."""
+    job_id: tuple[str, ...] = ("job_id",)
+    """Where the start's answer names the job: the first of these members that is there."""
     stream: str = "/api/jobs/{job_id}/stream"
     snapshot: str = "/api/jobs/{job_id}/snapshot"
     events: str = "/api/jobs/{job_id}/events"
     cancel: str = "/api/jobs/{job_id}/cancel"
+    session_header: str = ""
+    """The header that carries the job's id with every request about it (sticky routing)."""
+    gate: str = ""
+    """Where a job that waits for an answer gets it (POST)."""
+    gate_body: Mapping[str, Any] = field(default_factory=dict)
+    """What is answered; "{gate}" in it becomes the gate's name."""
     client_id_header: str = "X-Client-Id"
+    """Empty where clients have no ids."""
     cursor_query: str = "last_event_id"
     origin: str = "http://localhost:3000"
-    """A browser origin that the target allows."""
+    """An origin of pages that the target allows; empty where no page of another one has access."""
+    metrics: str = "/metrics"
+    healthz: str = "/healthz"
+    readyz: str = "/readyz"
     start_body: Mapping[str, Any] = field(
         default_factory=lambda: {
             "resume_text": (
@@ -54,11 +78,23 @@ class Ids:
 
     order: Literal["contiguous", "increasing", "opaque"] = "contiguous"
     first: int = 1
+    jobs: Literal["uuid", "opaque"] = "uuid"
+    """What the ids of jobs are, as opposed to those of events."""
+    member: str = ""
+    """Dotted path in the event's JSON that holds the id; empty: its `id:` line."""
 
 
 @dataclass(frozen=True, slots=True)
 class Events:
-    """Names on the wire."""
+    """Names on the wire, and where the parts of an event are found."""
+
+    type_member: str = ""
+    """Dotted path in the event's JSON that holds the type; empty: its `event:` line."""
+    timestamp_members: tuple[str, ...] = ("timestamp",)
+    data_member: str = "data"
+    """What of the JSON the event says; the whole of it where that is not there."""
+    envelope: bool = True
+    """The JSON repeats id and type and has a timestamp (protocol §2)."""
 
     names: tuple[str, ...] = (
         "job_status",
@@ -71,12 +107,17 @@ class Events:
         "error",
         "done",
     )
+    """Empty: any name."""
     terminal: tuple[str, ...] = ("done",)
     opening: str = "connection"
     """Empty where the target sends none."""
     heartbeat: str = "heartbeat"
     """Name of the heartbeat event; empty where heartbeats are comments."""
     gap: str = "replay_gap"
+    control: tuple[str, ...] = ()
+    """Further events that are not part of the log: pings and the like."""
+    gates: tuple[str, ...] = ()
+    """Events after which the job waits for an answer to `api.gate`."""
     recycle: str = "recycle"
     """The comment that ends a stream which the server recycles."""
     text_type: str = "agent_chunk"
@@ -96,10 +137,14 @@ class Declared:
     skew_s: float = 1.0
     replay_s: float = 2.0
     heartbeat_s: float = 15.0
+    """0: heartbeats may come, and none is promised."""
     heartbeat_margin_s: float = 2.0
     close_s: float = 5.0
     cancel_s: float = 5.0
     subscriber_wait_s: float = 30.0
+    stalled_reader: Literal["dropped", "caught_up"] = "dropped"
+    """What becomes of a reader that takes nothing for `stalled_reader_s`."""
+    stalled_reader_s: float = 60.0
     quota_runs: int = 5
     """Starts per client; 0: no quota."""
     quota_status: int = 429
@@ -110,12 +155,47 @@ class Declared:
     ahead: Literal["gap", "refused"] = "gap"
     not_acceptable_status: int = 406
     terminal_resume_status: int = 204
+    body_bytes_max: int = 1_048_576
+    """A larger request body is refused."""
+    echoes_input: bool = False
+    """Events may repeat what a start said."""
+    retry_min_ms: int = 500
+    retry_max_ms: int = 30_000
+    recover_s: float = 10.0
+    """Within so much every client of a reconnect storm is served again."""
 
 
 @dataclass(frozen=True, slots=True)
 class Capabilities:
     """Optional parts: true, false, or looked for."""
 
+    join: Capability = True
+    """A job's stream can be opened at any time, by any number of readers."""
+    replay: Capability = True
+    """Each of them gets the log from its first event."""
+    resume: Capability = True
+    """Events carry ids, and a reader with one of them gets what follows."""
+    snapshot: Capability = True
+    polling: Capability = True
+    quota: Capability = True
+    """Starts are counted and limited; `declared.quota_runs` says to how many."""
+    heartbeat: Capability = True
+    padding: Capability = True
+    """Frames have at least `declared.frame_bytes`."""
+    states: Capability = True
+    """Events tell the job's status as protocol §2 has it."""
+    problems: Capability = True
+    """Errors are application/problem+json."""
+    methods: Capability = True
+    """Wrong methods are answered 405 with `Allow`, and HEAD like GET."""
+    strict_cursors: Capability = True
+    """Malformed, repeated and spent cursors are answered as `[declared]` says."""
+    start_urls: Capability = True
+    """The start's answer names the job's URLs."""
+    cors: Capability = True
+    operations: Capability = True
+    """/healthz, /readyz and /metrics."""
+    redaction: Capability = True
     shape: Capability = "auto"
     """Jobs can be scripted by the `pipeline` member."""
     cancel: Capability = "auto"
@@ -124,6 +204,32 @@ class Capabilities:
     long_poll: Capability = "auto"
     validators: Capability = "auto"
     """Snapshots carry an ETag and answer 304."""
+    http2: Capability = "auto"
+    """By ALPN on https, with prior knowledge on http."""
+    metrics: Capability = "auto"
+    """The Prometheus text format at `api.metrics`."""
+    health: Capability = "auto"
+    """Liveness and readiness at `api.healthz` and `api.readyz`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Metrics:
+    """Names of metrics; empty where the target has none for it."""
+
+    frame_bytes: str = "stream_frame_bytes"
+    replay_seconds: str = "stream_replay_seconds"
+    reader_lag: str = "stream_reader_lag_events"
+    persist_seconds: str = "store_persist_seconds"
+    persist_failures: str = "store_persist_failures_total"
+
+
+@dataclass(frozen=True, slots=True)
+class Auth:
+    """What every request carries. Values come from the environment: "env:NAME"."""
+
+    headers: Mapping[str, str] = field(default_factory=dict)
+    cookies: Mapping[str, str] = field(default_factory=dict)
+    query: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)
@@ -136,14 +242,41 @@ class Profile:
     events: Events = field(default_factory=Events)
     declared: Declared = field(default_factory=Declared)
     capabilities: Capabilities = field(default_factory=Capabilities)
+    auth: Auth = field(default_factory=Auth)
+    metrics: Metrics = field(default_factory=Metrics)
     origin: str = ""
     """The file it was read from."""
+    lines: Mapping[str, str] = field(default_factory=dict)
+    """Member ("capabilities.cancel") -> file and line that say it, where a file does."""
 
     @cached_property
     def control_events(self) -> frozenset[str]:
         """Events that are not part of the log."""
-        named = (self.events.opening, self.events.heartbeat, self.events.gap)
+        named = (self.events.opening, self.events.heartbeat, self.events.gap, *self.events.control)
         return frozenset(name for name in named if name)
+
+    def is_declared(self, name: str) -> bool:
+        """Whether an event may be called so."""
+        names = self.events.names
+        return not names or name in names or name in self.control_events
+
+    def is_job_event(self, name: str) -> bool:
+        """Whether events of this name belong to the log."""
+        return self.is_declared(name) and name not in self.control_events
+
+    @property
+    def members(self) -> Members:
+        """Where types and ids are found."""
+        return Members(self.events.type_member, self.ids.member)
+
+    def says(self, key: str) -> str:
+        """What the profile says of a member ("capabilities.cancel"), and where, for people."""
+        section, _, member = key.partition(".")
+        value = getattr(getattr(self, section), member)
+        told = str(value).lower() if isinstance(value, bool) else repr(value)
+        told = "[]" if value == () else told
+        line = f" ({self.lines[key]})" if key in self.lines else ""
+        return f"the profile {self.name!r} says {key} = {told}{line}"
 
     def quiet_s(self) -> float:
         """How long a default run keeps a stream quiet: beyond the heartbeat and its margin."""
@@ -168,12 +301,14 @@ def load_profile(name_or_path: str) -> Profile:
         ProfileError: no such profile, not TOML, an unknown member, or a value of the wrong kind.
     """
     text, origin = _read(name_or_path)
-    table = _merged(text, origin, depth=0)
+    lines: dict[str, str] = {}
+    table = _merged(text, origin, depth=0, lines=lines)
     name = table.pop("name", None) or Path(name_or_path).stem
     table.pop("summary", None)
     if not isinstance(name, str):
         raise _wrong(text, origin, "name", "a string", name)
-    sections = {f.name: f for f in dataclasses.fields(Profile) if f.name not in ("name", "origin")}
+    own = ("name", "origin", "lines")
+    sections = {f.name: f for f in dataclasses.fields(Profile) if f.name not in own}
     values: dict[str, Any] = {}
     for key, members in table.items():
         if key not in sections:
@@ -181,7 +316,7 @@ def load_profile(name_or_path: str) -> Profile:
         if not isinstance(members, dict):
             raise _wrong(text, origin, key, "a table", members)
         values[key] = _section(text, origin, key, members)
-    return Profile(name=name, origin=origin, **values)
+    return Profile(name=name, origin=origin, lines=lines, **values)
 
 
 def _is_toml(name: str) -> bool:
@@ -206,12 +341,16 @@ def _read(name_or_path: str) -> tuple[str, str]:
         raise ProfileError(f"the profile {path} is not UTF-8 text") from error
 
 
-def _merged(text: str, origin: str, depth: int) -> dict[str, Any]:
+def _merged(text: str, origin: str, depth: int, lines: dict[str, str]) -> dict[str, Any]:
     """The file's tables laid over those of the profile it extends."""
     try:
         table = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ProfileError(f"{origin} is not valid TOML: {error}") from error
+    for section, members in table.items():
+        for member in members if isinstance(members, dict) else ():
+            if line := _line_of(text, f"{section}.{member}"):
+                lines.setdefault(f"{section}.{member}", f"{origin}:{line}")
     base_name = table.pop("extends", None)
     if base_name is None:
         return table
@@ -219,7 +358,7 @@ def _merged(text: str, origin: str, depth: int) -> dict[str, Any]:
         raise _wrong(text, origin, "extends", "the name of a profile (at most 4 deep)", base_name)
     beside = Path(origin).parent / base_name
     base_text, base_origin = _read(str(beside) if _is_toml(base_name) else base_name)
-    base = _merged(base_text, base_origin, depth + 1)
+    base = _merged(base_text, base_origin, depth + 1, lines)
     for key, value in table.items():
         if isinstance(value, dict) and isinstance(base.get(key), dict):
             base[key] = {**base[key], **value}
@@ -235,9 +374,11 @@ def _section(text: str, origin: str, section: str, members: dict[str, Any]) -> A
     for key, value in members.items():
         if key not in hints:
             raise _unknown(text, origin, f"{section}.{key}", hints)
-        expected, ok = _fits(hints[key], value)
-        if not ok:
+        expected, ok = _env_values(value) if kind is Auth else _fits(hints[key], value)
+        if not ok and not (kind is Declared and key == "heartbeat_s" and value == 0):
             raise _wrong(text, origin, f"{section}.{key}", expected, value)
+        if kind is Api and key in PATHS and value and not value.startswith("/"):
+            raise _wrong(text, origin, f"{section}.{key}", 'a path that begins with "/"', value)
         values[key] = tuple(value) if isinstance(value, list) else value
     return kind(**values)
 
@@ -265,6 +406,17 @@ def _fits(hint: Any, value: Any) -> tuple[str, bool]:
     return "a table", isinstance(value, dict)
 
 
+def _env_values(value: Any) -> tuple[str, bool]:
+    """A table of secrets: each is named, none stands in the file."""
+    ok = isinstance(value, dict) and all(
+        isinstance(each, str) and ENV_VALUE.fullmatch(each) for each in value.values()
+    )
+    return (
+        'a table of values like "env:NAME" or "Bearer env:NAME": secrets come from the environment',
+        ok,
+    )
+
+
 def _line_of(text: str, key: str) -> int:
     """The line of `section.key` or `section` in the file, 0 where it stands in the base profile."""
     section, _, member = key.rpartition(".")
@@ -282,7 +434,9 @@ def _line_of(text: str, key: str) -> int:
 def _wrong(text: str, origin: str, key: str, expected: str, got: object) -> ProfileError:
     line = _line_of(text, key)
     where = f"{origin}:{line}" if line else origin
-    return ProfileError(f"{where}: {key}: expected {expected}, got {got!r}")
+    # What stands under [auth] may be a secret that somebody wrote down after all.
+    shown = "something else" if key.startswith("auth.") else repr(got)
+    return ProfileError(f"{where}: {key}: expected {expected}, got {shown}")
 
 
 def _unknown(text: str, origin: str, key: str, known: Mapping[str, Any]) -> ProfileError:

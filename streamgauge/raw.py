@@ -13,29 +13,38 @@ import ssl
 import struct
 from urllib.parse import urlsplit
 
-from .client import CONNECT_S, REDACTED, Client
+from .client import CONNECT_S, Client
 from .recording import End, Read, Recording, Request
+from .secrets import REDACTED
 
 IDLE_S = 1.0
 """So long no further byte: then none is coming."""
 BYTES_MAX = 1024 * 1024
 
 
-async def _connect(url: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+async def connect(url: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """A connection of its own to a URL's host. Raises OSError or TimeoutError."""
     parts = urlsplit(url)
     secure = parts.scheme == "https"
-    context = ssl.create_default_context() if secure else None
-    if context is not None:
-        context.set_alpn_protocols(["http/1.1"])
     async with asyncio.timeout(CONNECT_S):
         return await asyncio.open_connection(
-            parts.hostname, parts.port or (443 if secure else 80), ssl=context
+            parts.hostname,
+            parts.port or (443 if secure else 80),
+            ssl=tls_context("http/1.1") if secure else None,
         )
+
+
+def tls_context(*protocols: str) -> ssl.SSLContext:
+    """Certificates are verified as the ordinary client does; these protocols are offered."""
+    context = ssl.create_default_context()
+    context.set_alpn_protocols(protocols)
+    return context
 
 
 def _head(client: Client, method: str, url: str, headers: tuple[tuple[str, str], ...]) -> bytes:
     parts = urlsplit(url)
-    target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+    query = urlsplit(client.secrets.sent(url)).query
+    target = (parts.path or "/") + (f"?{query}" if query else "")
     lines = [f"{method} {target} HTTP/1.1", f"Host: {parts.netloc}"]
     lines += [f"{name}: {value}" for name, value in (*headers, *client.extra_headers)]
     return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1")
@@ -55,6 +64,7 @@ async def exchange(
 
     The connection is read until it ends, `IDLE_S` passes without a byte, or `bound_s`.
     """
+    client.require_harmless(method)
     url = client.url(path)
     sent_at = client.clock.now()
     reads: list[Read] = []
@@ -62,7 +72,7 @@ async def exchange(
     writer: asyncio.StreamWriter | None = None
     try:
         async with asyncio.timeout(bound_s):
-            reader, writer = await _connect(url)
+            reader, writer = await connect(url)
             writer.write(_head(client, method, url, headers))
             end = await _drain(client, reader, reads)
     except TimeoutError:
@@ -79,7 +89,11 @@ async def exchange(
     status, answered = _parse_head(head) if blank else (None, ())
     return Recording(
         label=label,
-        request=Request(method, url, (*headers, *((n, REDACTED) for n, _ in client.extra_headers))),
+        request=Request(
+            method,
+            client.secrets.shown(url),
+            (*headers, *((n, REDACTED) for n, _ in client.extra_headers)),
+        ),
         sent_at=sent_at,
         status=status,
         http_version="HTTP/1.1",
@@ -106,7 +120,7 @@ async def _drain(client: Client, reader: asyncio.StreamReader, reads: list[Read]
             return End.LEFT
         if not data:
             return End.CLOSED
-        reads.append(Read(client.clock.now(), data))
+        reads.append(Read(client.clock.now(), client.secrets.masked(data)))
         size += len(data)
     return End.LEFT
 
@@ -132,7 +146,7 @@ async def reset_at_once(
     url = client.url(path)
     writer: asyncio.StreamWriter | None = None
     try:
-        _, writer = await _connect(url)
+        _, writer = await connect(url)
         writer.write(_head(client, "GET", url, headers))
         await asyncio.sleep(after_s)
         sock = writer.get_extra_info("socket")
@@ -145,3 +159,27 @@ async def reset_at_once(
             with contextlib.suppress(OSError):
                 writer.transport.abort()
     return True
+
+
+async def idle_until_closed(client: Client, bound_s: float) -> float | None:
+    """How long the target keeps a connection on which, after one answer, nothing more is asked.
+
+    Returns:
+        Seconds from the last byte of the answer to the close; None where it was still open after
+        `bound_s`, or could not be made.
+    """
+    writer: asyncio.StreamWriter | None = None
+    began = client.clock.now()
+    try:
+        reader, writer = await connect(client.url("/"))
+        writer.write(_head(client, "GET", client.url("/"), (("Accept", "*/*"),)))
+        async with asyncio.timeout(bound_s):
+            while data := await reader.read(65536):
+                began = client.clock.now()
+                del data
+    except (TimeoutError, OSError):
+        return None
+    finally:
+        if writer is not None:
+            writer.close()
+    return client.clock.now() - began

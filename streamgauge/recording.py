@@ -16,6 +16,7 @@ from functools import cached_property
 from itertools import accumulate
 from typing import Any, overload
 
+from .members import PLAIN, Members
 from .sse import Block, Parser, SseEvent, dispatched
 
 
@@ -131,6 +132,8 @@ class Recording:
     """Bytes that came after the message had ended, where the instrument waited for them."""
     info: Mapping[str, Any] = field(default_factory=dict)
     """JSON-able facts of the scenario about this exchange (the job, the cursor, the shape)."""
+    members: Members = PLAIN
+    """Where this target keeps types and ids."""
 
     def header(self, name: str) -> str | None:
         """The values of a header, joined by comma; None where it is absent."""
@@ -158,6 +161,11 @@ class Recording:
         return self.status == 200 and self.media_type == "text/event-stream"
 
     @property
+    def timed(self) -> bool:
+        """Whether it is known when the bytes arrived."""
+        return not self.info.get("untimed")
+
+    @property
     def answered(self) -> bool:
         return self.status is not None
 
@@ -179,7 +187,7 @@ class Recording:
     def dispatches(self) -> tuple[Dispatch, ...]:
         """What the body dispatches, and no more: of a packed body this is kept, its blocks are
         not."""
-        if not isinstance(self.reads, PackedReads):
+        if not isinstance(self.reads, PackedReads) or self.members:
             return tuple(
                 Dispatch(block.at, block.event, block.own_id)
                 for block in self.blocks
@@ -198,7 +206,9 @@ class Recording:
         for read in self.reads:
             blocks.extend(parser.feed(read.data, read.at))
         rest = parser.close(self.ended_at)
-        return (*blocks, rest) if rest is not None else tuple(blocks)
+        if rest is not None:
+            blocks.append(rest)
+        return tuple(self.members.translated(blocks))
 
     def arrival(self, offset: int) -> float:
         """When the byte at `offset` of the body arrived."""
@@ -246,6 +256,8 @@ class Bundle:
 
 
 def _names_job(recording: Recording, job_id: str) -> bool:
+    if "made" in recording.info:
+        return str(recording.info["made"]) == job_id
     return (
         recording.request.method == "POST"
         and isinstance(recording.json, dict)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 
-from .client import REDACTED
 from .recording import Recording, Request
+from .secrets import REDACTED
 
 BODY_SHOWN_MAX = 600
 _NOISE = frozenset({"user-agent", "accept-encoding", "connection", "host", "content-length"})
@@ -16,19 +17,36 @@ def curl(recording: Recording, *, fresh_job: Recording | None = None) -> str:
 
     Secrets are already redacted in recordings: they appear as shell variables to be filled in.
     """
+    through = _through(recording)
     if fresh_job is None or fresh_job is recording:
-        return _line(recording.request, stream=_streams(recording))
+        return through + _over(recording, _line(recording.request, stream=_streams(recording)))
     start = _line(fresh_job.request, stream=False, quiet=True)
-    line = _line(recording.request, stream=_streams(recording))
+    path = "".join(f'["{step}"]' for step in str(fresh_job.info.get("at", "job_id")).split("."))
+    line = _over(recording, _line(recording.request, stream=_streams(recording)))
     job = str(recording.info.get("job", ""))
     if job and job in line:
         # The URL is the line's last word, quoted where it needs to be.
         head, _, url = line.rpartition(" ")
         line = f'{head} "{url.strip(chr(39)).replace(job, "$JOB")}"'
-    return f"JOB=$({start} |\n  {_JOB_ID})\n{line}"
+    told = f"python3 -c 'import json, sys; print(json.load(sys.stdin){path})'"
+    return f"JOB=$({start} |\n  {told})\n{through}{line}"
 
 
-_JOB_ID = "python3 -c 'import json, sys; print(json.load(sys.stdin)[\"job_id\"])'"
+def _over(recording: Recording, line: str) -> str:
+    """The line, for the version of HTTP by which the exchange was made."""
+    if recording.http_version != "HTTP/2":
+        return line
+    option = "--http2" if recording.request.url.startswith("https") else "--http2-prior-knowledge"
+    return line.replace("curl ", f"curl {option} ", 1)
+
+
+def _through(recording: Recording) -> str:
+    """A remark on what stood between the suite and the target, which these lines leave out."""
+    relay = recording.info.get("relay")
+    if not isinstance(relay, dict):
+        return ""
+    did = f" ({relay['did']})" if relay.get("did") else ""
+    return f"# The suite came through {relay.get('is')}{did}; this asks the target itself:\n"
 
 
 def _streams(recording: Recording) -> bool:
@@ -61,5 +79,14 @@ def _line(request: Request, *, stream: bool, quiet: bool = False) -> str:
         if len(body) > BODY_SHOWN_MAX:
             body = body[:BODY_SHOWN_MAX] + "…"
         parts.append("--data-raw " + shlex.quote(body))
-    parts.append(shlex.quote(request.url))
+    url = shlex.quote(request.url)
+    if f"={REDACTED}" in request.url:
+        # A token in the query: a variable to be filled in, like the secret headers.
+        told = re.sub(rf"([\w-]+)={re.escape(REDACTED)}", _variable, request.url)
+        url = f'"{told}"'
+    parts.append(url)
     return " ".join(parts)
+
+
+def _variable(found: re.Match[str]) -> str:
+    return f"{found[1]}=${found[1].upper().replace('-', '_')}"

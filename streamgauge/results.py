@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from .catalogue import Requirement
+    from .explain.model import Cause, Explanation
     from .recording import Recording
+    from .witness import Witness
 
 
 class Verdict(StrEnum):
@@ -79,6 +81,21 @@ class CheckResult:
     """Shell lines (curl) that show the same thing, secrets redacted."""
     exhibits: tuple[Exhibit, ...] = ()
     duration_s: float = 0.0
+    known: str | None = None
+    """The reason on the list of known failures, None where the check is not listed."""
+
+    @property
+    def is_known_failure(self) -> bool:
+        """Failed, and on the list: shown, but no part of the run's verdict."""
+        return self.known is not None and self.verdict is Verdict.FAIL
+
+    @property
+    def is_stale(self) -> bool:
+        """On the list of known failures, and passes."""
+        return self.known is not None and self.verdict is Verdict.PASS
+
+    explanation: Explanation | None = None
+    """Why it came to that, where the run's recordings tell."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +118,10 @@ class RunResult:
     """Versions and measurements of the instrument itself (loop lag, clock offset bounds)."""
     trace: str = ""
     """Path of the saved trace relative to the report folder, empty when none was saved."""
+    witnesses: tuple[Witness, ...] = ()
+    """What real clients heard of the run's streams; never part of a verdict."""
+    causes: tuple[Cause, ...] = ()
+    """What explains several failures at once, the one that explains most first."""
 
 
 def judge_run(results: Iterable[CheckResult], broken: str = "") -> tuple[RunVerdict, str]:
@@ -119,7 +140,8 @@ def judge_run(results: Iterable[CheckResult], broken: str = "") -> tuple[RunVerd
         return RunVerdict.ERROR, broken
     if errors := ids(Verdict.ERROR):
         return RunVerdict.ERROR, f"the suite itself failed in {_listed(errors)}"
-    if failed := ids(Verdict.FAIL):
+    known = [check.requirement.id for check in checks if check.is_known_failure]
+    if failed := [name for name in ids(Verdict.FAIL) if name not in known]:
         return RunVerdict.NONCONFORMANT, f"{_counted(failed)} failed: {_listed(failed)}"
     untested = [
         check.requirement.id
@@ -132,21 +154,35 @@ def judge_run(results: Iterable[CheckResult], broken: str = "") -> tuple[RunVerd
     if untested:
         return (
             RunVerdict.INCOMPLETE,
-            f"{_counted(untested)} could not be tested: {_listed(untested)}",
+            f"{_counted(untested)} could not be tested: {_listed(untested)}{_excepted(known)}",
         )
     warned = ids(Verdict.WARN)
     also = f", {_counted(warned)} with a warning" if warned else ""
+    also += _excepted(known)
     return RunVerdict.CONFORMANT, f"{_counted(passed)} passed{also}"
 
 
-def exit_code(verdict: RunVerdict, *, strict: bool) -> int:
-    """0 conformant, 1 nonconformant, 2 error, 3 incomplete under --strict (else 0)."""
+def exit_code(verdict: RunVerdict, *, strict: bool, stale: bool = False) -> int:
+    """0 conformant, 1 nonconformant, 2 error, 3 incomplete under --strict (else 0).
+
+    `stale`: a check on the list of known failures passes, so the list is out of date.
+    """
+    if strict and stale and verdict is RunVerdict.CONFORMANT:
+        return 3
     return {
         RunVerdict.CONFORMANT: 0,
         RunVerdict.NONCONFORMANT: 1,
         RunVerdict.ERROR: 2,
         RunVerdict.INCOMPLETE: 3 if strict else 0,
     }[verdict]
+
+
+def _excepted(known: Sequence[str]) -> str:
+    if not known:
+        return ""
+    return f"; not counted: {len(known)} known failure{'s' if len(known) != 1 else ''} " + (
+        f"({_listed(known)})"
+    )
 
 
 def _counted(ids: Sequence[str]) -> str:

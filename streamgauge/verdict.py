@@ -56,6 +56,14 @@ class Unable(Exception):
     """The rule could not be tested; the message says what was missing."""
 
 
+class Undecided(Unable):
+    """Something was seen, and it cannot be told whether that is a fault: always worth telling."""
+
+
+class ReadsOnly(Unable):
+    """The run may only read: what would start or change something is left out, with this reason."""
+
+
 class Inapplicable(Exception):
     """The rule does not apply to this target; the message says why (profile line, absent part)."""
 

@@ -12,17 +12,36 @@ import select
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 ROOT = Path(__file__).parents[1]
 STARTED_S = 30.0
 """A busy machine takes its time to start a Python process."""
 RUN_MAX_S = 180.0
 ENDED_S = 10.0
+COMMAND_S = 60.0
+T = TypeVar("T")
+
+
+@contextmanager
+def in_background(
+    calls: Mapping[str, Callable[[], T]], at_once: int, stop: Callable[[], None] = lambda: None
+) -> Iterator[dict[str, Future[T]]]:
+    """Runs that are begun in this order, some at a time, and awaited one by one.
+
+    What has not begun when nobody waits any more is dropped; `stop` ends what is under way.
+    """
+    with ThreadPoolExecutor(at_once) as pool:
+        try:
+            yield {name: pool.submit(call) for name, call in calls.items()}
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+            stop()
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,11 +98,28 @@ def listening(
         process.stdout.close()
 
 
+def command(*arguments: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
+    """One call of the `streamgauge` command, to its end."""
+    return subprocess.run(
+        [sys.executable, "-m", "streamgauge", *arguments],
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        timeout=COMMAND_S,
+        check=False,
+    )
+
+
 class SuiteProcess:
     """One run of the whole suite, from the outside."""
 
     def __init__(
-        self, url: str, folder: Path, *arguments: str, profile: str = "resume-optimizer"
+        self,
+        url: str,
+        folder: Path,
+        *arguments: str,
+        profile: str = "resume-optimizer",
+        env: Mapping[str, str] | None = None,
     ) -> None:
         self.folder = folder
         folder.mkdir(parents=True, exist_ok=True)
@@ -94,6 +130,7 @@ class SuiteProcess:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", *command, f"--report-dir={folder}", "-q", *arguments],
                 cwd=ROOT,
+                env={**os.environ, **(env or {})},
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 stdin=subprocess.DEVNULL,

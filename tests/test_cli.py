@@ -12,24 +12,14 @@ from pathlib import Path
 
 import pytest
 
+from conformance.scenarios import SCENARIOS
 from streamgauge.catalogue import implemented
-from tests.suite_process import ROOT, Outcome, SuiteProcess, listening
+from streamgauge.trace import load
+from tests.suite_process import COMMAND_S, ROOT, Outcome, SuiteProcess, command, listening
 
 SCALED = "tests/mutants/scaled.toml"
-COMMAND_S = 60.0
 NOT_APPLICABLE_HERE = {"WIRE-12", "REPLAY-13"}
 """Rules for plain-text targets and for pruned logs: neither is this server with SQLite."""
-
-
-def command(*arguments: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "streamgauge", *arguments],
-        cwd=cwd,
-        capture_output=True,
-        text=True,
-        timeout=COMMAND_S,
-        check=False,
-    )
 
 
 @pytest.fixture(scope="module")
@@ -71,6 +61,19 @@ def test_every_report_file_is_there(reference: Outcome) -> None:
     assert len(list(cases)) == len(implemented())
 
 
+def test_scenarios_start_no_more_jobs_than_they_say(reference: Outcome) -> None:
+    """If a scenario says how many jobs it starts at most, then --max-jobs can rely on it."""
+    _, bundles = load(reference.folder / "traces" / "run.trace.gz")
+    for bundle in bundles:
+        scenario = next(each for each in SCENARIOS if each.name == bundle.scenario)
+        started = {
+            str(recording.json.get("job_id"))
+            for recording in bundle.recordings
+            if isinstance(recording.json, dict) and "shape" in recording.info
+        }
+        assert len(started) <= scenario.jobs, bundle.scenario
+
+
 def test_a_trace_is_judged_again_without_the_target(reference: Outcome, tmp_path: Path) -> None:
     """If a trace is judged again, then the verdicts are the same as in the run."""
     trace = reference.folder / "traces" / "run.trace.gz"
@@ -99,8 +102,21 @@ def test_a_selection_judges_only_that(reference: Outcome, tmp_path: Path) -> Non
         (("check", "http://127.0.0.1:1", "--profile", "nonsense"), "no profile is called"),
         (("check", "http://127.0.0.1:1", "--header", "secret"), "--header: expected 'Name: value'"),
         (("check", "http://127.0.0.1:1", "--instance", "x"), "--instance: expected"),
-        (("judge", "nowhere.trace.gz"), "no such trace"),
+        (("judge", "nowhere.trace.gz"), "no such file"),
         (("judge", "README.md"), "not a trace"),
+        (("check",), "which deployment?"),
+        (("check", "http://127.0.0.1:1", "--only", "PAD-99"), "did you mean PAD-0"),
+        (("check", "http://127.0.0.1:1", "--skip", "PADD"), "is no id, section, level or tag"),
+        (("check", "--list", "--only", "nonsense"), "is no id, section, level or tag"),
+        (("check", "http://127.0.0.1:1", "--only", "PAD", "--skip", "PAD"), "leaves no check"),
+        (("check", "http://127.0.0.1:1", "-m", "musst"), "leaves no check"),
+        (("check", "http://127.0.0.1:1", "--known-failures", "nowhere"), "cannot read nowhere"),
+        (("check", "http://127.0.0.1:1", "--max-jobs", "0"), "--max-jobs: expected a whole number"),
+        (("check", "http://127.0.0.1:1", "--max-jobs", "1.5"), "expected a whole number"),
+        (("check", "http://127.0.0.1:1", "--budget", "soon"), "--budget: expected seconds"),
+        (("check", "http://127.0.0.1:1", "--wait-ready", "-1"), "--wait-ready: expected seconds"),
+        (("check", "http://127.0.0.1:1", "x"), "URL: expected http://HOST"),
+        (("check", "http://a", "http://b", "--instance", "http://c"), "belongs to one deployment"),
     ],
 )
 def test_mistakes_get_one_clear_line(arguments: tuple[str, ...], said: str, tmp_path: Path) -> None:

@@ -10,11 +10,12 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from streamgauge.client import REDACTED, Client
+from streamgauge.client import Client
 from streamgauge.clock import RunClock
 from streamgauge.raw import exchange, reset_at_once
 from streamgauge.recording import End
 from streamgauge.reproduce import curl
+from streamgauge.secrets import REDACTED
 
 Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
+from functools import partial
 
 import pytest
 
@@ -18,6 +19,7 @@ from tests.mutants.catalog import mutants, subjects
 from tests.mutants.controls import CONTROLS
 from tests.mutants.model import Control, Mutant, NullTarget, Subject, problems
 from tests.mutants.nulls import NEAR_MISSES
+from tests.suite_process import in_background
 
 #: A run mostly waits, but what it does it does in bursts: more at once would disturb each other.
 AT_ONCE = 2
@@ -38,12 +40,9 @@ SAMPLE: list[Subject] = [CONTROLS[0], *first_of_each_section()]
 @pytest.fixture(scope="session")
 def runs() -> Iterator[dict[str, Future[runner.Outcome]]]:
     """All sample runs, started together and awaited one by one."""
-    with ThreadPoolExecutor(AT_ONCE) as pool:
-        try:
-            yield {each.name: pool.submit(runner.run, each) for each in SAMPLE}
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
-            runner.stop_all()
+    calls = {each.name: partial(runner.run, each) for each in SAMPLE}
+    with in_background(calls, AT_ONCE, runner.stop_all) as runs:
+        yield runs
 
 
 @pytest.mark.parametrize("subject", SAMPLE, ids=lambda each: each.name)

@@ -8,21 +8,27 @@ import socket
 import subprocess
 import time
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures import Future, wait
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
 
+from streamgauge.trace import load
 from tests.mutants import runner
 from tests.mutants.model import Mutant
 from tests.mutants.nulls import NEAR_MISSES
 from tests.null_targets import NULL_TARGETS
-from tests.suite_process import Outcome, SuiteProcess, listening
+from tests.suite_process import Outcome, SuiteProcess, in_background, listening
 
 DEFAULT_RUN_MAX_S = 150.0
 UNREACHABLE_MAX_S = 40.0
 """An address behind which nothing speaks HTTP is given up this soon, at the latest."""
+SILENT_MAX_S = 60.0
+"""When a target whose job never emits is done with; about 32 s on a quiet machine."""
+GONE_MAX_S = 15.0
+"""From the last answer of a target that died until nothing is waited for any more."""
 INTERRUPTED_MAX_S = 30.0
 NULLS_AT_ONCE = 5
 NEAR_AT_ONCE = 2
@@ -54,13 +60,10 @@ def _judged(name: str, folder: Path) -> Outcome:
 @pytest.fixture(scope="module")
 def null_runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Future[Outcome]]]:
     """Every null target judged by a default run; several at a time, because they mostly wait."""
-    with ThreadPoolExecutor(NULLS_AT_ONCE) as pool:
-        longest_first = sorted(NULL_TARGETS, key=lambda name: name not in STREAMING)
-        yield {
-            name: pool.submit(_judged, name, tmp_path_factory.mktemp(name))
-            for name in longest_first
-        }
-        pool.shutdown(cancel_futures=True)
+    longest_first = sorted(NULL_TARGETS, key=lambda name: name not in STREAMING)
+    calls = {name: partial(_judged, name, tmp_path_factory.mktemp(name)) for name in longest_first}
+    with in_background(calls, NULLS_AT_ONCE) as runs:
+        yield runs
 
 
 @pytest.fixture(scope="module")
@@ -70,12 +73,9 @@ def near_runs(
     """The near misses, once only those null targets are left that do nothing but wait: what is
     judged here is a matter of seconds, and needs a machine that is not busy."""
     wait([run for name, run in null_runs.items() if name not in STREAMING])
-    with ThreadPoolExecutor(NEAR_AT_ONCE) as pool:
-        try:
-            yield {each.name: pool.submit(runner.run, each) for each in NEAR_MISSES}
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
-            runner.stop_all()
+    calls = {each.name: partial(runner.run, each) for each in NEAR_MISSES}
+    with in_background(calls, NEAR_AT_ONCE, runner.stop_all) as runs:
+        yield runs
 
 
 @pytest.mark.parametrize("near", NEAR_MISSES, ids=lambda each: each.name)
@@ -95,6 +95,14 @@ def test_nothing_passes_on_a_null_target(null_runs: dict[str, Future[Outcome]], 
     assert outcome.results["verdict"] == ("nonconformant" if outcome.ids("fail") else "error")
     assert outcome.exit_code == (1 if outcome.ids("fail") else 2)
     assert outcome.seconds < DEFAULT_RUN_MAX_S
+
+
+def test_a_job_that_never_emits_is_given_up(null_runs: dict[str, Future[Outcome]]) -> None:
+    """If the target's own job emits nothing for half a minute, then no scenario waits for it."""
+    outcome = null_runs["hangs-in-stream"].result()
+    assert any("has emitted nothing" in c["message"] for c in outcome.results["checks"])
+    _, bundles = load(outcome.folder / "traces" / "run.trace.gz")
+    assert max(bundle.finished_at for bundle in bundles) < SILENT_MAX_S
 
 
 @pytest.mark.parametrize("name", SPEAKS_NO_HTTP)
@@ -163,6 +171,8 @@ def test_the_target_dies_in_mid_run(tmp_path: Path) -> None:
     assert re.search(r"stopped answering|no connection", outcome.results["reason"])
     assert "\n" not in outcome.results["reason"]
     assert outcome.ids("error", "fail") == [], outcome.output
+    meta, bundles = load(outcome.folder / "traces" / "run.trace.gz")
+    assert max(bundle.finished_at for bundle in bundles) - meta["vanished_at"] < GONE_MAX_S
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

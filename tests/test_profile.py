@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from streamgauge.access import AccessError, access
 from streamgauge.profile import ProfileError, bundled_profiles, load_profile
 
 
@@ -50,6 +51,14 @@ def test_a_file_extends_a_profile(tmp_path: Path) -> None:
         ("[events]\nnames = [1]\n", "expected a list of strings, got [1]"),
         ("[nothing]\nx = 1\n", "mine.toml:1: nothing: unknown; expected one of api, ids"),
         ("ids = 3\n", "ids: expected a table, got 3"),
+        ("[api]\nstream = 'jobs'\n", "mine.toml:2: api.stream: expected a path that begins"),
+        ("[api]\njob_id = 'id'\n", "mine.toml:2: api.job_id: expected a list of strings"),
+        ("[api]\nstart_streams = 1\n", "mine.toml:2: api.start_streams: expected true or false"),
+        ("[events]\ntype_member = 3\n", "mine.toml:2: events.type_member: expected a string"),
+        ("[capabilities]\npolling = 'no'\n", "mine.toml:2: capabilities.polling: expected true"),
+        ("[declared]\nheartbeat_s = -1\n", "mine.toml:2: declared.heartbeat_s: expected a number"),
+        ("[auth]\nheaders = { A = 'b' }\n", "mine.toml:2: auth.headers: expected a table of"),
+        ("[auth]\ntoken = 'x'\n", "mine.toml:2: auth.token: unknown; expected one of headers"),
         ("[ids\n", "is not valid TOML"),
         ("extends = 'nobody'\n", "no profile is called 'nobody'"),
     ],
@@ -61,6 +70,43 @@ def test_mistakes_name_the_line(tmp_path: Path, text: str, said: str) -> None:
     with pytest.raises(ProfileError) as caught:
         load_profile(str(path))
     assert said in str(caught.value)
+
+
+def test_a_literal_secret_is_refused_and_never_shown(tmp_path: Path) -> None:
+    """If somebody writes a token into a profile, then the error does not repeat it."""
+    path = tmp_path / "mine.toml"
+    path.write_text("[auth]\nheaders = { Authorization = 'Bearer hunter2-hunter2' }\n")
+    with pytest.raises(ProfileError) as caught:
+        load_profile(str(path))
+    assert "env:NAME" in str(caught.value)
+    assert "hunter2" not in str(caught.value)
+
+
+def test_secrets_come_from_the_environment(tmp_path: Path) -> None:
+    """If a profile names variables, then their values are what is sent; a missing one is named."""
+    path = tmp_path / "mine.toml"
+    path.write_text(
+        "[auth]\n"
+        "headers = { Authorization = 'Bearer env:TOKEN' }\n"
+        "cookies = { sid = 'env:SID' }\n"
+        "query = { key = 'env:KEY' }\n"
+    )
+    profile = load_profile(str(path))
+    said = access(profile, {"TOKEN": "t-1", "SID": "s-2", "KEY": "k-3"})
+    assert said.headers == (("Authorization", "Bearer t-1"), ("Cookie", "sid=s-2"))
+    assert said.query == (("key", "k-3"),)
+    with pytest.raises(AccessError, match=r"mine\.toml:3: auth\.cookies\.sid: .*SID.*not set"):
+        access(profile, {"TOKEN": "t-1", "KEY": "k-3"})
+
+
+def test_a_member_tells_where_it_stands(tmp_path: Path) -> None:
+    """If a member is quoted as a reason, then with the file and line that say it."""
+    path = tmp_path / "mine.toml"
+    path.write_text('extends = "quiz"\n[capabilities]\ncancel = true\n')
+    profile = load_profile(str(path))
+    assert profile.says("capabilities.cancel").endswith(f"= true ({path}:3)")
+    assert "quiz.toml:" in profile.says("capabilities.join")
+    assert profile.says("declared.skew_s").endswith("declared.skew_s = 1.0")
 
 
 def test_an_unknown_name_lists_the_known_ones() -> None:

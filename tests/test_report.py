@@ -9,6 +9,7 @@ import fcntl
 import json
 import re
 import threading
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from xml.etree import ElementTree as ET
@@ -16,8 +17,10 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from streamgauge.catalogue import Level, Requirement
+from streamgauge.explain import Cause, Explanation, Family, PlatformHint, Sureness
 from streamgauge.recording import End, Read, Recording, Request
 from streamgauge.report import files, terminal_summary, write_report
+from streamgauge.report.data import evidence, singular
 from streamgauge.report.drawing import Mark, Scale, draw
 from streamgauge.report.frames import LINES_MAX, SHOWN_BYTES_MAX, Excerpt, excerpt
 from streamgauge.report.timeline import EVENTS_MAX, timeline
@@ -125,6 +128,30 @@ def run_with(failures: int, text: str = "", exhibits: tuple[Exhibit, ...] = ()) 
     )
 
 
+def explained_run(failures: int, explained: int, text: str = "") -> RunResult:
+    """A run of which so many failures have one cause."""
+    run = run_with(failures)
+    hint = PlatformHint(
+        f"nginx{text}", "Server: nginx", f"Set `x off`{text}", "2026-08", "told", "z"
+    )
+    found = Explanation(
+        family=Family.BUFFERING,
+        kind="until_end",
+        what=f"events are held back until the stream ends{text}",
+        measured=f"40 events on 5 streams were held{text}",
+        advice=f"Turn `buffering` off{text}",
+        sureness=Sureness.SURE,
+        observations=5,
+        bytes_low=9000,
+        platforms=(hint,),
+    )
+    ids = [c.requirement.id for c in run.checks if c.verdict is Verdict.FAIL][:explained]
+    checks = tuple(
+        replace(c, explanation=found if c.requirement.id in ids else None) for c in run.checks
+    )
+    return replace(run, checks=checks, causes=(Cause(found, tuple(ids)),))
+
+
 def hostile_run() -> RunResult:
     body = b"data: \xff\xfe" + HOSTILE.encode("utf-8", "replace") + b"\n\n"
     small = stream((Read(1.2, body),))
@@ -183,7 +210,7 @@ def test_results_json_is_the_public_format(tmp_path: Path) -> None:
     record = json.loads(written(run, tmp_path)["results.json"])
     assert set(record) == {
         "schema", "target", "profile", "started", "duration_s", "verdict", "checks",
-        "reason", "notes",
+        "reason", "notes", "known_failures", "witnesses", "causes",
     }  # fmt: skip
     assert record["schema"] == 1
     assert record["verdict"] == "nonconformant"
@@ -191,7 +218,7 @@ def test_results_json_is_the_public_format(tmp_path: Path) -> None:
     for entry in record["checks"]:
         assert set(entry) == {
             "id", "level", "section", "title", "verdict", "evidence", "message", "reproduce",
-            "duration_s",
+            "duration_s", "known_failure", "explanation",
         }  # fmt: skip
         assert set(entry["evidence"]) == {"count", "what"}
         assert isinstance(entry["evidence"]["count"], int)
@@ -473,3 +500,73 @@ def test_terminal_colour_only_repeats_what_is_written() -> None:
     coloured = terminal_summary(run_with(3), 100, True)
     assert coloured != plain
     assert [re.sub(r"\x1b\[[\d;]*m", "", line) for line in coloured] == plain
+
+
+def test_a_cause_stands_before_what_it_explains(tmp_path: Path) -> None:
+    """If forty failures have one cause, then a reader sees it, and its cure, before any of them."""
+    run = explained_run(60, 40)
+    texts = written(run, tmp_path)
+    headline = "40 checks fail for one reason: events are held back until the stream ends."
+    page = Elements(texts["index.html"]).text
+    assert page.index(headline) < page.index("60 failures")
+    assert texts["summary.md"].index(headline) < texts["summary.md"].index("## Failures")
+    lines = terminal_summary(run, 100, colour=False)
+    heading = next(n for n, line in enumerate(lines) if line.startswith("Failures"))
+    assert headline in " ".join(" ".join(lines[:heading]).split())
+    for text in (page, texts["summary.md"], "\n".join(lines)):
+        assert "nginx" in text
+
+
+def test_what_a_cause_explains_is_folded_and_what_is_left_is_not(tmp_path: Path) -> None:
+    run = explained_run(6, 4)
+    page = written(run, tmp_path)["index.html"]
+    classes = [
+        attributes["class"] or "" for tag, attributes in Elements(page).found if tag == "article"
+    ]
+    failed = [names for names in classes if "c-fail" in names]
+    assert ["row" in names for names in failed] == [False, False, True, True, True, True]
+
+
+def test_sixty_failures_fit_on_a_screen_or_three() -> None:
+    """If a run has sixty failures, then the screen shows a few, names more, and counts the rest."""
+    lines = terminal_summary(explained_run(60, 40), 100, colour=False)
+    assert len(lines) < 120
+    assert "  and 34 more in the report" in lines
+
+
+def test_causes_are_part_of_the_public_record(tmp_path: Path) -> None:
+    record = json.loads(written(explained_run(3, 2), tmp_path)["results.json"])
+    (cause,) = record["causes"]
+    assert cause["family"] == "buffering"
+    assert len(cause["checks"]) == 2
+    assert cause["bytes"] == [9000, None]
+    told = [entry["explanation"] for entry in record["checks"]]
+    assert [each["kind"] for each in told if each] == ["until_end"] * 2
+
+
+def test_hostile_text_in_a_cause_stays_text(tmp_path: Path) -> None:
+    texts = written(explained_run(3, 2, HOSTILE), tmp_path)
+    tags = [tag for tag, _ in Elements(texts["index.html"]).found]
+    assert tags.count("script") == 1
+    assert not any("\x1b" in text for text in texts.values())
+    assert not any(
+        "\x1b" in line for line in terminal_summary(explained_run(3, 2, HOSTILE), 80, False)
+    )
+
+
+@pytest.mark.parametrize(
+    ("many", "one"),
+    [
+        ("frames measured", "frame measured"),
+        ("non-ASCII frames measured", "non-ASCII frame measured"),
+        ("streams that were reset", "stream that was reset"),
+        ("replies", "reply"),
+        ("events and answers", "events and answers"),
+        ("octets decoded", "octet decoded"),
+    ],
+)
+def test_one_is_counted_in_the_singular(many: str, one: str) -> None:
+    result = replace(check(1, Verdict.PASS), evidence=Evidence(1, many))
+    assert singular(many) == one
+    assert evidence(result) == f"1 {one}"
+    assert evidence(replace(result, evidence=Evidence(2, many))) == f"2 {many}"

@@ -1,35 +1,187 @@
 """What the suite does to a target. Each scenario is played once and serves many checks."""
 
+from collections.abc import Callable
 from typing import Final
 
-from streamgauge.lab import Scenario
+from streamgauge.lab import Means, Scenario
+from streamgauge.profile import Profile
 
+from .browser import browser
+from .caching import caching
+from .cors import cors
+from .crowd import crowd
+from .cuts import cuts
 from .endings import endings
+from .fuzz import fuzz
 from .history import history
+from .http2 import http2
+from .idle import idle
 from .inputs import inputs
-from .live import live
+from .live import LONG_S, live
 from .log import log
+from .mistakes import mistakes
+from .operations import operations
 from .probe import probe
-from .quiet import gaps, quiet
+from .proxied import proxied
+from .quiet import LONG_QUIET_S, gaps, quiet
 from .quota import quota
 from .race import race
+from .rough import rough
+from .secrets import plain, secrets
+from .siege import siege
+from .stalled import slow, stalled
 from .starts import starts
+from .storm import storm
+from .strangers import strangers
 from .texts import texts
 from .waiting import opening, waiting
 
+
+def _lasts(seconds: float) -> Callable[[Profile, bool], float]:
+    """A scenario that takes about so long, whatever the profile says."""
+    return lambda profile, long: seconds
+
+
+def _live_s(profile: Profile, long: bool) -> float:
+    beat = profile.declared.heartbeat_s + profile.declared.heartbeat_margin_s
+    return (LONG_S if long else beat) + 5.0
+
+
+def _quiet_s(profile: Profile, long: bool) -> float:
+    return (LONG_QUIET_S if long else profile.quiet_s()) + 2.0
+
+
+def _waiting_s(profile: Profile, long: bool) -> float:
+    return profile.declared.subscriber_wait_s + 3.0
+
+
 SCENARIOS: Final = (
-    Scenario("probe", probe, "a first answer of the target"),
-    Scenario("starts", starts, "answers to starts, and their URLs at once"),
-    Scenario("waiting", waiting, "jobs that wait for their subscriber", patient=True),
-    Scenario("quiet", quiet, "a quiet stretch to end", patient=True),
-    Scenario("gaps", gaps, "events a second apart"),
-    Scenario("log", log, "a finished log, read from every cursor"),
-    Scenario("live", live, "a running job, watched from many sides"),
-    Scenario("opening", opening, "an event in the instant after a stream opens"),
-    Scenario("endings", endings, "every way in which a job can end"),
-    Scenario("texts", texts, "texts that break careless encoders"),
-    Scenario("inputs", inputs, "odd and wrong requests"),
-    Scenario("race", race, "joins that race a burst"),
-    Scenario("history", history, "a long history, replayed"),
-    Scenario("quota", quota, "clients at their quota"),
+    Scenario("probe", probe, "a first answer of the target", Means.STREAM),
+    Scenario(
+        "starts",
+        starts,
+        "answers to starts, and their URLs at once",
+        jobs=28,
+        natural_jobs=5,
+        lasts=_lasts(3.0),
+    ),
+    Scenario(
+        "waiting",
+        waiting,
+        "jobs that wait for their subscriber",
+        patient=True,
+        jobs=7,
+        lasts=_waiting_s,
+    ),
+    Scenario(
+        "quiet", quiet, "a quiet stretch to end", Means.STREAM, patient=True, jobs=1, lasts=_quiet_s
+    ),
+    Scenario("gaps", gaps, "events a second apart", jobs=1, lasts=_lasts(7.0)),
+    Scenario(
+        "log", log, "a finished log, read from every cursor", Means.READS, jobs=1, lasts=_lasts(5.0)
+    ),
+    Scenario(
+        "live", live, "a running job, watched from many sides", Means.STREAM, jobs=1, lasts=_live_s
+    ),
+    Scenario(
+        "opening",
+        opening,
+        "an event in the instant after a stream opens",
+        jobs=4,
+        lasts=_lasts(2.0),
+    ),
+    Scenario(
+        "endings",
+        endings,
+        "every way in which a job can end",
+        jobs=7,
+        natural_jobs=1,
+        lasts=_lasts(5.0),
+    ),
+    Scenario("texts", texts, "texts that break careless encoders", jobs=9, lasts=_lasts(2.0)),
+    Scenario(
+        "inputs",
+        inputs,
+        "odd and wrong requests",
+        Means.READS,
+        jobs=3,
+        lasts=_lasts(5.0),
+    ),
+    Scenario("race", race, "joins that race a burst", Means.READS, jobs=4, lasts=_lasts(12.0)),
+    Scenario("history", history, "a long history, replayed", jobs=3, lasts=_lasts(16.0)),
+    Scenario("quota", quota, "clients at their quota", jobs=67, natural_jobs=40, lasts=_lasts(7.0)),
+    Scenario(
+        "plain",
+        plain,
+        "a job of the target's own, from its start to its end",
+        patient=True,
+        jobs=1,
+        natural_jobs=1,
+        lasts=_lasts(20.0),
+    ),
+    Scenario("crowd", crowd, "a hundred jobs at once", jobs=101, natural_jobs=3, lasts=_lasts(8.0)),
+    Scenario("secrets", secrets, "texts that must not come back", jobs=6, lasts=_lasts(4.0)),
+    Scenario(
+        "mistakes",
+        mistakes,
+        "requests that cannot be taken as they are",
+        jobs=2,
+        natural_jobs=2,
+        lasts=_lasts(8.0),
+    ),
+    Scenario(
+        "strangers",
+        strangers,
+        "jobs that do not exist, texts that want into headers",
+        jobs=8,
+        natural_jobs=8,
+        lasts=_lasts(5.0),
+    ),
+    Scenario("fuzz", fuzz, "requests by dice", jobs=30, natural_jobs=30, lasts=_lasts(8.0)),
+    Scenario(
+        "siege",
+        siege,
+        "slow and idle connections",
+        patient=True,
+        jobs=4,
+        natural_jobs=2,
+        lasts=_lasts(10.0),
+    ),
+    Scenario(
+        "slow",
+        slow,
+        "a large event, read slowly",
+        patient=True,
+        jobs=2,
+        natural_jobs=0,
+        lasts=_lasts(22.0),
+    ),
+    Scenario(
+        "stalled", stalled, "jobs whose readers stall", jobs=4, natural_jobs=0, lasts=_lasts(15.0)
+    ),
+    Scenario("http2", http2, "streams that share an HTTP/2 connection", jobs=4, lasts=_lasts(10.0)),
+    Scenario("cors", cors, "pages of other origins", jobs=2, natural_jobs=1, lasts=_lasts(3.0)),
+    Scenario("operations", operations, "health checks and metrics", jobs=1, lasts=_lasts(3.0)),
+    Scenario(
+        "browser",
+        browser,
+        "a real browser on a page of another origin",
+        patient=True,
+        jobs=2,
+        natural_jobs=1,
+        lasts=_lasts(12.0),
+    ),
+    Scenario(
+        "idle",
+        idle,
+        "a quiet stream behind an idle timeout",
+        patient=True,
+        jobs=1,
+        lasts=_quiet_s,
+    ),
+    Scenario("proxied", proxied, "a running job behind proxies", jobs=3, lasts=_lasts(15.0)),
+    Scenario("rough", rough, "a running job through a bad network", jobs=2, lasts=_lasts(15.0)),
+    Scenario("caching", caching, "a job behind a prefix and a cache", jobs=2, lasts=_lasts(8.0)),
+    Scenario("cuts", cuts, "streams that are cut", jobs=4, lasts=_lasts(12.0)),
+    Scenario("storm", storm, "a reconnect storm", jobs=2, lasts=_lasts(10.0)),
 )

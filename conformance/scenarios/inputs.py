@@ -31,6 +31,8 @@ SMALL = 12
 
 async def inputs(lab: Lab) -> None:
     """One finished job and one foreign job; everything odd is asked of the finished one."""
+    if reason := lab.shared.one_reader():
+        raise Unable(reason)
     if lab.shared.shaped:
         job = await lab.start("start", script(SMALL))
         other = await lab.start("start other", script(40))
@@ -134,6 +136,8 @@ async def _negotiation(lab: Lab, job: Job) -> None:
 
 async def _methods(lab: Lab, job: Job) -> None:
     api = lab.profile.api
+    for name, url in (("stream", job.stream), ("snapshot", job.snapshot), ("events", job.events)):
+        await lab.raw("HEAD", url, label=f"head {name}", headers=(("Accept", "*/*"),))
     for name, method, url in (
         ("stream delete", "DELETE", job.stream),
         ("stream post", "POST", job.stream),
@@ -143,14 +147,17 @@ async def _methods(lab: Lab, job: Job) -> None:
         ("stream unknown", "STREAMGAUGE", job.stream),
     ):
         await lab.ask(method, url, label=f"method {name}", bound_s=STREAM_BOUND_S)
-    for name, url in (("stream", job.stream), ("snapshot", job.snapshot), ("events", job.events)):
-        await lab.raw("HEAD", url, label=f"head {name}", headers=(("Accept", "*/*"),))
 
 
 async def _unknown(lab: Lab) -> None:
     api = lab.profile.api
     nobody = str(uuid.uuid4())
-    for name, path in (("stream", api.stream), ("snapshot", api.snapshot), ("events", api.events)):
+    known = lab.shared.has
+    for name, path in (
+        ("stream", api.stream),
+        ("snapshot", api.snapshot if known("snapshot") else ""),
+        ("events", api.events if known("polling") else ""),
+    ):
         await lab.ask(
             "GET",
             path.replace("{job_id}", nobody),
@@ -166,6 +173,8 @@ async def _unknown(lab: Lab) -> None:
         ("no fields", headers, b"{}"),
         ("not declared json", plain, b"{}"),
     ):
+        if lab.shared.jobs.limited and lab.shared.jobs.left < 1:
+            return  # a target that accepted one of these would start more jobs than allowed
         await lab.ask("POST", api.start, label=f"bad start {name}", headers=sent, body=body)
 
 

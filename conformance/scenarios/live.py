@@ -7,6 +7,7 @@ import asyncio
 from streamgauge.client import LiveExchange
 from streamgauge.lab import Job, Lab, together
 
+from .given import started_stream
 from .over import until_over
 from .shapes import UNICODE_TEXT, script
 
@@ -21,6 +22,8 @@ JOIN_SHARES = (0.2, 0.5, 0.8)
 """When joiners come, as shares of the job's length."""
 NATURAL_JOIN_SHARES = (0.03, 0.1, 0.2)
 """The same where nobody knows how long the job will take: early enough for a short one."""
+CODED_EVENTS = 6
+CODED_S = 12.0
 ENDING_S = 20.0
 """How much longer than its script a job is waited for when no stream tells of its end."""
 
@@ -42,6 +45,9 @@ async def live(lab: Lab) -> None:
     lab.facts["job"] = job.job_id
     lab.expect("a running job, watched from many sides", lasts_s)
     bound_s = min(lasts_s + 30.0, lab.left_s())
+    if lab.shared.one_reader():
+        await together(_until_end(lab, [first], lasts_s), _coded(lab))
+        return
     readers = [lab.stream(job, f"reader {n}", bound_s=bound_s) for n in range(1, READERS)]
     coded = lab.stream(
         job,
@@ -66,6 +72,21 @@ async def live(lab: Lab) -> None:
         lab.poll(job, "final poll", limit=1000),
         lab.snapshot(job, "final snapshot"),
     )
+
+
+async def _coded(lab: Lab) -> None:
+    """A stream of its own job that offers compression, where one may be started."""
+    if lab.shared.client.reads_only:
+        return
+    offer = ("Accept-Encoding", "gzip, br, zstd")
+    if lab.profile.api.start_streams:
+        _, coded = started_stream(lab, "coded reader", 2, (offer,))
+        lab.watch(coded)
+    else:
+        job = await lab.start("coded start")
+        coded = lab.stream(job, "coded reader", headers=[offer], bound_s=NATURAL_WATCH_S)
+    # Some events tell; such a job may well wait at a gate that nobody opens.
+    await coded.until(lab.seen(CODED_EVENTS), CODED_S)
 
 
 async def _until_end(lab: Lab, readers: list[LiveExchange], within_s: float) -> None:

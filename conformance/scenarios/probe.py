@@ -5,11 +5,15 @@ from __future__ import annotations
 import asyncio
 import json
 import uuid
+from collections.abc import Sequence
 
 from streamgauge.collect import Unreachable
+from streamgauge.gates import keep_gates
 from streamgauge.lab import Job, Lab, outcome, together
+from streamgauge.limits import LEFT_OUT
 from streamgauge.recording import End, Recording
 
+from .given import look_for_reading, the_only_stream
 from .shapes import PROBE_EVENTS, PROBE_TEXT, script
 
 READER = "reader 0"
@@ -20,7 +24,8 @@ COUNT_MARGIN = 3
 """A target that emits an event too many or too few has a fault, but does follow scripts."""
 SHAPED_WITHIN_S = 6.0
 LOOK_EVERY_S = 0.25
-FIRST_EVENT_WITHIN_S = 15.0
+FIRST_EVENT_WITHIN_S = 30.0
+"""From the start of the target's own job; what is silent for longer is not waited for again."""
 QUIET_S = 2.5
 HELD_S = 1.0
 VIEW_TRIES = 3
@@ -32,6 +37,9 @@ async def probe(lab: Lab) -> None:
     """Start a job as a script would, see whether the script was followed, then look for parts."""
     lab.expect("a first answer of the target", 15.0)
     shared = lab.shared
+    if shared.client.reads_only or lab.profile.api.start_streams:
+        await the_only_stream(lab)
+        return
     job = await _start_shaped(lab)
     if job is not None:
         shared.shaped = await _followed(lab, job)
@@ -44,7 +52,24 @@ async def probe(lab: Lab) -> None:
         for part in PARTS:
             shared.found.setdefault(part, "no job could be started")
         return
-    await together(_look_for_keys(lab), _look_for_waiting(lab), _look_for_views(lab, job))
+    looks = [_look_for_views(lab, job), look_for_reading(lab)]
+    for jobs, parts, look in (
+        (2, ("idempotency", "cancel"), _look_for_keys),
+        (2 * shared.shaped, ("wait_for_subscriber", "long_poll"), _look_for_waiting),
+    ):
+        if _affordable(lab, jobs, parts):
+            looks.append(look(lab))
+    await together(*looks)
+
+
+def _affordable(lab: Lab, jobs: int, parts: Sequence[str]) -> bool:
+    """Whether so many jobs may be spent on looking for parts: at most a quarter of what is left."""
+    allowance = lab.shared.jobs
+    if not allowance.limited or jobs * 4 <= allowance.left:
+        return True
+    for part in parts:
+        lab.shared.found[part] = f"{LEFT_OUT} (--max-jobs {allowance.most})"
+    return False
 
 
 async def _start_shaped(lab: Lab) -> Job | None:
@@ -109,13 +134,31 @@ async def _natural(lab: Lab, job: Job | None) -> Job | None:
         shared.natural_reader = lab.stream(job, READER, bound_s=NATURAL_BOUND_S, own=False)
     shared.natural = job
     if shared.natural_reader is not None:
-        await shared.natural_reader.until(lab.seen(1), FIRST_EVENT_WITHIN_S)
+        shared.gatekeeper = asyncio.create_task(keep_gates(shared, job))
+        left_s = max(0.0, job.started.ended_at + FIRST_EVENT_WITHIN_S - lab.now())
+        lab.expect("the first event of the target's own job", left_s)
+        seen = await shared.natural_reader.until(lab.seen(1), left_s)
+        if not seen and shared.natural_reader.end is None and await _has_no_events(lab, job):
+            shared.silent = (
+                f"the target's own job has emitted nothing for {FIRST_EVENT_WITHIN_S:.0f} s"
+            )
     return job
+
+
+async def _has_no_events(lab: Lab, job: Job) -> bool:
+    """Whether the other views say so, too: a stream that is held back is a fault to be judged."""
+    views = [await lab.poll(job, "silent poll"), await lab.snapshot(job, "silent snapshot")]
+    bodies = [view.json for view in views if view.status == 200]
+    lists = [body["events"] for body in bodies if isinstance(body, dict) and "events" in body]
+    return bool(lists) and not any(lists)
 
 
 async def _look_for_keys(lab: Lab) -> None:
     """Idempotency and cancel, on a job of their own."""
     found = lab.shared.found
+    capabilities = lab.profile.capabilities
+    if capabilities.idempotency is False and not lab.shared.has("cancel"):
+        return  # a target's own jobs cost something: none is started to look for nothing
     client, key = str(uuid.uuid4()), str(uuid.uuid4())
     shape = script(12, 100) if lab.shared.shaped else None
     first = await lab.post_start("key first", shape, client_id=client, key=key)
@@ -127,6 +170,9 @@ async def _look_for_keys(lab: Lab) -> None:
         return
     same = twin is not None and twin.job_id == job.job_id
     found["idempotency"] = "" if same else "the same Idempotency-Key made two jobs"
+    if not lab.profile.api.cancel:
+        found["cancel"] = "the profile names no way to cancel"
+        return
     answer = await lab.cancel(job, "cancel")
     accepted = answer.status is not None and 200 <= answer.status < 300
     found["cancel"] = "" if accepted else f"POST {lab.profile.api.cancel}: {outcome(answer)}"
@@ -187,6 +233,11 @@ async def _pausing_at(lab: Lab, job: Job) -> str:
 
 
 async def _look_for_views(lab: Lab, job: Job) -> None:
+    found, capabilities = lab.shared.found, lab.profile.capabilities
+    if capabilities.polling == "auto":
+        body = (await lab.poll(job, "looked-for poll")).json
+        there = isinstance(body, dict) and isinstance(body.get("events"), list)
+        found["polling"] = "" if there else f"GET {lab.profile.api.events} lists no events"
     snapshot = await lab.snapshot(job, "snapshot")
     for number in range(VIEW_TRIES):
         if snapshot.status == 200:
@@ -194,6 +245,10 @@ async def _look_for_views(lab: Lab, job: Job) -> None:
         # A snapshot that comes late is a fault of its own, and no reason to miss its ETag.
         await asyncio.sleep(VIEW_RETRY_S)
         snapshot = await lab.snapshot(job, f"snapshot again {number}")
+    if capabilities.snapshot == "auto":
+        body = snapshot.json
+        there = snapshot.status == 200 and isinstance(body, dict) and "events" in body
+        found["snapshot"] = "" if there else f"GET {lab.profile.api.snapshot}: no snapshot"
     lab.shared.found["validators"] = "" if snapshot.header("etag") else "snapshots carry no ETag"
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from streamgauge.lab import Job, Lab
+from streamgauge.sse import Block
 from streamgauge.verdict import Unable
 
 from .shapes import script
@@ -15,12 +16,14 @@ AFTER = 4
 GAP_MS = 1000
 GAP_EVENTS = 6
 HEAD_START_MS = 2000
+NATURAL_WATCH_S = 75.0
 
 
 async def quiet(lab: Lab) -> None:
     """A job that pauses: a reader from the start, and one that joins in the silence."""
     if not lab.shared.shaped:
-        raise Unable("a quiet stretch needs a job whose emissions can be shaped")
+        await _natural(lab)
+        return
     quiet_s = LONG_QUIET_S if lab.shared.long else lab.profile.quiet_s()
     shape = script(BEFORE + AFTER, 0, pauses=[[BEFORE, int(quiet_s * 1000)]])
     job = await lab.start("start", shape)
@@ -53,6 +56,29 @@ async def quiet(lab: Lab) -> None:
         lab.poll(job, "final poll"),
         lab.snapshot(job, "final snapshot"),
     )
+
+
+async def _natural(lab: Lab) -> None:
+    """The target's own job may fall silent by itself: its first reader tells."""
+    job, reader = lab.natural()
+    lab.adopt(reader, job.started)
+    lab.facts.update(job=job.job_id, natural=True)
+    await reader.until(lab.ended, max(1.0, min(NATURAL_WATCH_S, lab.left_s() - 20.0)))
+    close_s = lab.profile.declared.close_s
+    await reader.until(lambda live: live.end is not None, close_s + 1.0)
+    if lab.profile.capabilities.heartbeat == "auto":
+        beats = any(_is_beat(lab, block) for block in reader.blocks)
+        watched = lab.now() - reader.sent_at
+        seen = "" if beats else f"none came in {watched:.0f} s of the target's own job"
+        lab.shared.found["heartbeat"] = seen
+
+
+def _is_beat(lab: Lab, block: Block) -> bool:
+    """A heartbeat event, or a block of comments alone where heartbeats are comments."""
+    name = lab.profile.events.heartbeat
+    if name:
+        return block.event is not None and block.event.type == name
+    return bool(block.comments) and not block.fields
 
 
 async def _held_polls(lab: Lab, job: Job, newest: str, quiet_s: float) -> None:

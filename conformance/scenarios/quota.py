@@ -28,7 +28,9 @@ async def quota(lab: Lab) -> None:
         raise Unable("the profile declares no quota (declared.quota_runs = 0)")
     lab.facts["runs"] = runs
     if not lab.shared.shaped:
-        await together(_full_while_running(lab, runs, None), _client_ids(lab))
+        # Silent jobs have no streams that a full client could disturb.
+        running = [] if lab.shared.silent else [_full_while_running(lab, runs, None)]
+        await together(*running, _client_ids(lab))
         await _burst(lab, runs)
         return
     await together(

@@ -25,6 +25,8 @@ SEED = 20260131
 async def race(lab: Lab) -> None:
     """Keep joining until enough joins were made or the time for it is over."""
     chance = random.Random(SEED)
+    if reason := lab.shared.one_reader():
+        raise Unable(reason)
     if not lab.shared.shaped:
         job, reader = lab.natural()
         await _join_all(lab, job, reader, "natural", chance, NATURAL_JOINS_AT_ONCE, JOINS)

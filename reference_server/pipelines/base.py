@@ -41,6 +41,8 @@ class Step:
 
     delay_s: float
     emissions: tuple[Emission, ...]
+    gate: bool = False
+    """The wait ends as soon as somebody answers (protocol §12, `resume-agent`)."""
 
 
 class Pipeline(Protocol):

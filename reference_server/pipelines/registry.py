@@ -12,12 +12,14 @@ from typing import Final
 
 from ..events import to_json
 from .base import Pipeline, StartFields, Step
+from .dialects import DialectPipeline
 from .resume import ResumePipeline
 from .script import Script
 from .scripted import ScriptedPipeline
 
 SCRIPTED: Final = "scripted"
 RESUME: Final = "resume"
+DIALECT: Final = "dialect"
 
 
 class Pipelines:
@@ -42,6 +44,10 @@ class Pipelines:
             }
         )
 
+    def dialect_parameters(self, name: str, quiet_s: float) -> str:
+        """What is stored of a job of another system (protocol §12)."""
+        return to_json({"kind": DIALECT, "name": name, "quiet_s": quiet_s})
+
     def steps(self, parameters: str, head: int) -> Iterator[Step]:
         """The steps after event `head`. Raises ValueError for parameters of an unknown kind."""
         return self._pipeline(parameters).steps(head)
@@ -50,6 +56,8 @@ class Pipelines:
         stored = json.loads(parameters)
         if stored["kind"] == SCRIPTED:
             return ScriptedPipeline(Script.stored(stored["script"]))
+        if stored["kind"] == DIALECT:
+            return DialectPipeline(stored["name"], stored["quiet_s"], self._time_scale)
         if stored["kind"] == RESUME:
             return ResumePipeline(stored["resume_words"], stored["job_words"], self._time_scale)
         raise ValueError("expected a known kind of pipeline in the stored parameters")

@@ -1,4 +1,7 @@
-"""Where logs live. `base.py` says what a store must do; each backend is one module or package."""
+"""Where logs live. `base.py` says what a store must do; each backend is a module with its helpers.
+
+The PostgreSQL store is not named here: it needs a package that only its users install.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ from .base import (
     Claim,
     Created,
     Fenced,
+    HeadMoved,
     KeyReused,
     NewRun,
     QuotaExceeded,
@@ -23,6 +27,7 @@ __all__ = [
     "Claim",
     "Created",
     "Fenced",
+    "HeadMoved",
     "KeyReused",
     "MemoryStore",
     "NewRun",

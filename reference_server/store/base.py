@@ -26,6 +26,11 @@ class Fenced(Exception):
     """The caller's epoch is no longer the job's: somebody else owns it, or it has ended."""
 
 
+class HeadMoved(Exception):
+    """The log is longer than the caller of `append` believed: an append of its own, whose outcome
+    it did not learn, has come through after all."""
+
+
 @dataclass(frozen=True, slots=True)
 class NewRun:
     """A start request after validation. The résumé text itself is not kept."""
@@ -125,13 +130,19 @@ class Store(Protocol):
         """Quota (0 = off), idempotency and the job row in one transaction."""
 
     async def append(
-        self, job_id: str, epoch: int, drafts: Sequence[Draft], status: str | None
+        self,
+        job_id: str,
+        epoch: int,
+        drafts: Sequence[Draft],
+        status: str | None,
+        head: int | None = None,
     ) -> list[Event]:
         """Store events in order, ids head+1 and up; `status`, if given, becomes the job's.
 
-        Raises Fenced when `epoch` is not the job's newest or the job has ended (nothing was
-        written), StoreUnavailable when the commit was not confirmed: look at the log before trying
-        again. Concurrent appends of one process share a transaction.
+        `head`, if given, is the newest id that the caller knows of. Raises Fenced when `epoch` is
+        not the job's newest or the job has ended, HeadMoved when the log has another head (in both
+        cases nothing was written), StoreUnavailable when the commit was not confirmed: look at the
+        log before trying again. Concurrent appends of one process share a transaction.
         """
 
     async def cancel(self, job_id: str, drafts: Sequence[Draft], started: Draft) -> Run | None:
@@ -169,7 +180,11 @@ class Store(Protocol):
         """
 
     async def release(self, owner: str) -> None:
-        """Give up all leases of `owner`, so that others can take over at once."""
+        """Give up all leases of `owner`, so that others can take over at once.
+
+        Where no other process can come (the store is not durable), jobs that wait for their first
+        subscriber are due now as well: whoever claims them next is the one that ends them.
+        """
 
     async def prune(self, keep_s: float) -> int:
         """Delete runs that ended more than `keep_s` seconds ago, whole. Returns how many."""

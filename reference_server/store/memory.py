@@ -18,6 +18,7 @@ from .base import (
     Claim,
     Created,
     Fenced,
+    HeadMoved,
     KeyReused,
     NewRun,
     QuotaExceeded,
@@ -112,12 +113,19 @@ class MemoryStore:
         return Created(new.job_id, job.epoch, remaining)
 
     async def append(
-        self, job_id: str, epoch: int, drafts: Sequence[Draft], status: str | None
+        self,
+        job_id: str,
+        epoch: int,
+        drafts: Sequence[Draft],
+        status: str | None,
+        head: int | None = None,
     ) -> list[Event]:
         self._require_open()
         job = self._jobs.get(job_id)
         if job is None or job.epoch != epoch or job.ended_at is not None:
             raise Fenced(job_id)
+        if head not in (None, job.head):
+            raise HeadMoved(job_id)
         return self._write(job, drafts, status)
 
     async def cancel(self, job_id: str, drafts: Sequence[Draft], started: Draft) -> Run | None:
@@ -192,9 +200,12 @@ class MemoryStore:
 
     async def release(self, owner: str) -> None:
         self._require_open()
+        now = self._clock.now()
         for job in self._jobs.values():
             if job.owner == owner:
                 job.owner = None
+            if job.ended_at is None:
+                job.not_before = min(job.not_before, now)
 
     async def prune(self, keep_s: float) -> int:
         self._require_open()

@@ -110,9 +110,14 @@ class SqliteStore:
         return outcome
 
     async def append(
-        self, job_id: str, epoch: int, drafts: Sequence[Draft], status: str | None
+        self,
+        job_id: str,
+        epoch: int,
+        drafts: Sequence[Draft],
+        status: str | None,
+        head: int | None = None,
     ) -> list[Event]:
-        return await self._open_writer().append(job_id, epoch, drafts, status)
+        return await self._open_writer().append(job_id, epoch, drafts, status, head)
 
     async def cancel(self, job_id: str, drafts: Sequence[Draft], started: Draft) -> Run | None:
         now = self._clock.now

@@ -9,11 +9,12 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Self
 
 import aiosqlite
 
-from ..events import TERMINAL_STATUSES, Draft, Event
+from ..events import TERMINAL_STATUSES, Event
+from .appends import AppendRequest
+from .base import Fenced, HeadMoved
 
 _SELECT = """
 SELECT job_id, epoch, head, status FROM run_metadata
@@ -26,23 +27,6 @@ SET head = ?1, status = ?2, updated_at = ?3, ended_at = ?4,
     owner = CASE WHEN ?4 IS NULL THEN owner END
 WHERE job_id = ?5
 """
-
-
-@dataclass(frozen=True, slots=True)
-class AppendRequest:
-    """Events for one job, measured. `of` raises UnicodeEncodeError for text that is no UTF-8."""
-
-    job_id: str
-    epoch: int
-    drafts: tuple[Draft, ...]
-    sizes: tuple[int, ...]
-    nbytes: int
-    status: str | None
-
-    @classmethod
-    def of(cls, job_id: str, epoch: int, drafts: Sequence[Draft], status: str | None) -> Self:
-        sizes = tuple(len(draft.data.encode()) for draft in drafts)
-        return cls(job_id, epoch, tuple(drafts), sizes, sum(sizes), status)
 
 
 @dataclass(slots=True)
@@ -60,21 +44,23 @@ class _Row:
 
 async def append_all(
     connection: aiosqlite.Connection, appends: Sequence[AppendRequest], now: float
-) -> list[list[Event] | None]:
-    """The stored events of each append; None where the epoch is old or the job has ended."""
+) -> list[list[Event] | Fenced | HeadMoved]:
+    """The stored events of each append, or why it was refused."""
     rows = await _rows(connection, {append.job_id for append in appends})
-    results: list[list[Event] | None] = []
+    results: list[list[Event] | Fenced | HeadMoved] = []
     inserts: list[tuple[str, int, str, str, int, str]] = []
     for append in appends:
         row = rows.get(append.job_id)
         if row is None or not row.accepts(append.epoch):
-            results.append(None)
+            results.append(Fenced(append.job_id))
             continue
-        events: list[Event] = []
-        for draft, size in zip(append.drafts, append.sizes, strict=True):
-            row.head += 1
-            events.append(Event(row.head, draft.type, draft.timestamp, draft.data))
-            inserts.append((append.job_id, row.head, draft.type, draft.timestamp, size, draft.data))
+        if append.head not in (None, row.head):
+            results.append(HeadMoved(append.job_id))
+            continue
+        events = append.events_after(row.head)
+        for event, size in zip(events, append.sizes, strict=True):
+            inserts.append((append.job_id, event.id, event.type, event.timestamp, size, event.data))
+        row.head += len(events)
         row.updated_at = append.drafts[-1].timestamp
         row.status = append.status or row.status
         results.append(events)

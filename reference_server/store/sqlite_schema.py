@@ -15,7 +15,7 @@ from typing import Final, Literal
 
 import aiosqlite
 
-from .base import SchemaTooNew
+from .numbered import missing_migrations
 
 Synchronous = Literal["full", "normal"]
 
@@ -74,39 +74,21 @@ async def _use_wal(connection: aiosqlite.Connection) -> None:
 
 async def migrate(connection: aiosqlite.Connection, folder: Path = MIGRATIONS) -> None:
     """Apply what is missing. Raises SchemaTooNew for a database from a newer version."""
-    known = _known(folder)
     await connection.execute("BEGIN IMMEDIATE")
     try:
         await connection.execute(_LEDGER)
         rows = await connection.execute_fetchall("SELECT MAX(version) FROM schema_migrations")
-        current = next(iter(rows))[0] or 0
-        _require_readable(current, known[-1][0])
-        for version, name, script in known:
-            if version > current:
-                for statement in _statements(script):
-                    await connection.execute(statement)
-                await connection.execute(
-                    "INSERT INTO schema_migrations (version, name) VALUES (?, ?)",
-                    (version, name),
-                )
+        for migration in missing_migrations(folder, next(iter(rows))[0] or 0):
+            for statement in _statements(migration.script):
+                await connection.execute(statement)
+            await connection.execute(
+                "INSERT INTO schema_migrations (version, name) VALUES (?, ?)",
+                (migration.version, migration.name),
+            )
         await connection.execute("COMMIT")
     except BaseException:
         await connection.rollback()
         raise
-
-
-def _require_readable(current: int, newest: int) -> None:
-    if current > newest:
-        raise SchemaTooNew(
-            f"expected a database of schema version {newest} or older, got version {current}: "
-            "start the server version that wrote it, or use another database"
-        )
-
-
-def _known(folder: Path) -> list[tuple[int, str, str]]:
-    """Number, name and text of every migration, in order."""
-    files = sorted(folder.glob("*.sql"))
-    return [(int(f.name.split("_")[0]), f.name, f.read_text(encoding="utf-8")) for f in files]
 
 
 def _statements(script: str) -> Iterator[str]:

@@ -14,6 +14,7 @@ import aiosqlite
 
 from ..clock import rfc3339
 from ..events import CANCELED, QUEUED, TERMINAL_STATUSES, Draft
+from .appends import AppendRequest
 from .base import (
     Claim,
     Created,
@@ -23,7 +24,7 @@ from .base import (
     Repeated,
     StartOutcome,
 )
-from .sqlite_append import AppendRequest, append_all
+from .sqlite_append import append_all
 
 
 async def create_run(db: aiosqlite.Connection, new: NewRun, quota: int, now: float) -> StartOutcome:

@@ -21,8 +21,9 @@ from typing import Any, Final
 import aiosqlite
 
 from ..events import Draft, Event
-from .base import Fenced, StoreUnavailable
-from .sqlite_append import AppendRequest, append_all
+from .appends import AppendRequest
+from .base import StoreUnavailable
+from .sqlite_append import append_all
 
 LOGGER = logging.getLogger(__name__)
 
@@ -60,12 +61,17 @@ class GroupWriter:
         self._task = asyncio.create_task(self._run(), name="sqlite-writer")
 
     async def append(
-        self, job_id: str, epoch: int, drafts: Sequence[Draft], status: str | None
+        self,
+        job_id: str,
+        epoch: int,
+        drafts: Sequence[Draft],
+        status: str | None,
+        head: int | None = None,
     ) -> list[Event]:
-        """Raises Fenced, StoreUnavailable."""
-        result = await self._submit(AppendRequest.of(job_id, epoch, drafts, status))
-        if result is None:
-            raise Fenced(job_id)
+        """Raises Fenced, HeadMoved, StoreUnavailable."""
+        result = await self._submit(AppendRequest.of(job_id, epoch, drafts, status, head))
+        if isinstance(result, Exception):
+            raise result
         events: list[Event] = result
         return events
 

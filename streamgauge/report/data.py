@@ -12,7 +12,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from ..explain.model import Cause, Explanation, PlatformHint
 from ..results import CheckResult, RunResult, RunVerdict, Verdict
+from ..witness import Witness
 
 SCHEMA = 1
 """Version of `results.json`: it changes when a consumer would have to."""
@@ -61,6 +63,20 @@ HEADLINES: Mapping[RunVerdict, str] = {
 }
 
 
+def headline(run: RunResult) -> str:
+    """The verdict in words; never a bare "conformant" where known failures were left out."""
+    return headline_of(run.verdict, known=any(check.is_known_failure for check in run.checks))
+
+
+def headline_of(verdict: RunVerdict, *, known: bool) -> str:
+    """The same, where only the verdict is at hand and whether a known failure was left out."""
+    words = HEADLINES[verdict]
+    return f"{words}, but for known failures" if known and verdict in _EXCEPTED else words
+
+
+_EXCEPTED = (RunVerdict.CONFORMANT, RunVerdict.INCOMPLETE)
+
+
 @dataclass(frozen=True, slots=True)
 class Section:
     """The checks of one family, in catalogue order."""
@@ -101,6 +117,13 @@ def selected(run: RunResult, verdict: Verdict) -> tuple[CheckResult, ...]:
     return tuple(check for check in run.checks if check.verdict is verdict)
 
 
+def found_of(check: CheckResult) -> str:
+    """The check's message, preceded by why it does not count where it is a known failure."""
+    if not check.is_known_failure:
+        return check.message
+    return f"Known failure{f' ({check.known})' if check.known else ''}. {check.message}"
+
+
 def sentence(text: str) -> str:
     """`text` as a sentence: capital first, full stop last."""
     text = text.strip()
@@ -111,9 +134,62 @@ def sentence(text: str) -> str:
 
 def evidence(check: CheckResult) -> str:
     """What was looked at, in words."""
-    if not check.evidence.count:
+    count, what = check.evidence.count, check.evidence.what
+    if not count:
         return "nothing was observed"
-    return f"{check.evidence.count:,} {check.evidence.what}".strip()
+    return f"{count:,} {what if count != 1 else singular(what)}".strip()
+
+
+def singular(what: str) -> str:
+    """The words behind a number, for one: "frames measured" becomes "frame measured"."""
+    words = what.split(" ")
+    place = next((n for n, word in enumerate(words) if word.endswith("s")), None)
+    if place is None or "and" in words:
+        return what
+    noun = words[place]
+    words[place] = noun[:-3] + "y" if noun.endswith("ies") else noun[:-1]
+    return " ".join(words).replace(" that were ", " that was ").replace(" that have ", " that has ")
+
+
+def cause_headline(cause: Cause) -> str:
+    """One sentence: how many checks fail, and why."""
+    number = len(cause.checks)
+    checks = "1 check fails because" if number == 1 else f"{number} checks fail for one reason:"
+    return f"{checks} {cause.explanation.what}."
+
+
+def sureness(explanation: Explanation) -> str:
+    """How far the explanation may be trusted, in words."""
+    number = f"{explanation.observations:,} observation{'s' * (explanation.observations != 1)}"
+    return f"{explanation.sureness.value}, from {number}"
+
+
+def hint_text(hint: PlatformHint) -> str:
+    """A platform that fits, as a sentence that does not claim it."""
+    return f"If this is {hint.name} ({hint.why}): {hint.advice}"
+
+
+def hint_origin(hint: PlatformHint) -> str:
+    """Where a hint's fact comes from, how old and how sure it is."""
+    return f"{hint.grade}, looked up {hint.as_of}: {hint.source}"
+
+
+def heard_otherwise(witness: Witness) -> str:
+    """What a client heard that is not so, in a few words; "" where it heard the truth."""
+    counts: dict[str, int] = {}
+    for difference in witness.differences:
+        counts[difference.kind] = counts.get(difference.kind, 0) + difference.count
+    told = [
+        words.format(f"{counts[kind]} {noun}" + ("s" if counts[kind] != 1 else ""))
+        for kind, words, noun in (
+            ("extra", "invents {}", "event"),
+            ("missed", "misses {}", "event"),
+            ("changed", "hears {} wrongly", "event"),
+            ("failed", "gives up on {}", "stream"),
+        )
+        if kind in counts
+    ]
+    return ", ".join(told)
 
 
 def visible(text: str, limit: int = TEXT_CHARS_MAX) -> str:
@@ -155,9 +231,25 @@ def results_json(run: RunResult) -> str:
         "verdict": run.verdict.value,
         "reason": _plain(run.reason),
         "notes": [_plain(note) for note in run.notes],
+        "known_failures": _known(run),
+        "causes": [
+            {**_explanation(cause.explanation), "checks": list(cause.checks)}
+            for cause in run.causes
+        ],
         "checks": [_entry(check) for check in run.checks],
+        "witnesses": [_witness(witness) for witness in run.witnesses],
     }
     return json.dumps(record, ensure_ascii=False, indent=2, allow_nan=False) + "\n"
+
+
+def _known(run: RunResult) -> dict[str, list[str]]:
+    """The listed checks by what became of them."""
+    listed = [check for check in run.checks if check.known is not None]
+    groups: dict[str, list[str]] = {"failed": [], "passed": [], "other": []}
+    for check in listed:
+        group = "failed" if check.is_known_failure else "passed" if check.is_stale else "other"
+        groups[group].append(check.requirement.id)
+    return groups
 
 
 def _entry(check: CheckResult) -> dict[str, Any]:
@@ -170,8 +262,55 @@ def _entry(check: CheckResult) -> dict[str, Any]:
         "verdict": check.verdict.value,
         "evidence": {"count": check.evidence.count, "what": _plain(check.evidence.what)},
         "message": _plain(check.message),
+        "known_failure": None if check.known is None else _plain(check.known),
         "reproduce": _plain(check.reproduce),
         "duration_s": round(check.duration_s, 3),
+        "explanation": _explanation(check.explanation) if check.explanation else None,
+    }
+
+
+def _explanation(explanation: Explanation) -> dict[str, Any]:
+    sizes = explanation.bytes_low, explanation.bytes_high
+    return {
+        "family": explanation.family.value,
+        "kind": explanation.kind,
+        "sureness": explanation.sureness.value,
+        "observations": explanation.observations,
+        "what": _plain(explanation.what),
+        "measured": _plain(explanation.measured),
+        "advice": _plain(explanation.advice),
+        "bytes": list(sizes) if sizes != (None, None) else None,
+        "seconds": explanation.seconds,
+        "platforms": [
+            {
+                "name": hint.name,
+                "why": _plain(hint.why),
+                "advice": hint.advice,
+                "as_of": hint.as_of,
+                "grade": hint.grade,
+                "source": hint.source,
+            }
+            for hint in explanation.platforms
+        ],
+    }
+
+
+def _witness(witness: Witness) -> dict[str, Any]:
+    return {
+        "client": witness.client,
+        "version": _plain(witness.version),
+        "streams": witness.streams,
+        "events": witness.events,
+        "left_out": _plain(witness.left_out),
+        "differences": [
+            {
+                "stream": _plain(difference.stream),
+                "kind": difference.kind,
+                "count": difference.count,
+                "example": _plain(difference.example),
+            }
+            for difference in witness.differences
+        ],
     }
 
 

@@ -39,7 +39,16 @@ def write_report(run: RunResult, folder: Path) -> None:
         OSError: the folder cannot be written to.
         TimeoutError: another writer has held the folder's lock for too long.
     """
-    contents = render(run)
+    replace_files(render(run), folder)
+
+
+def replace_files(contents: Mapping[str, bytes], folder: Path) -> None:
+    """Put files into a folder, all of them or none; it is made where it is missing.
+
+    Raises:
+        OSError: the folder cannot be written to.
+        TimeoutError: another writer has held the folder's lock for too long.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     with _locked(folder):
         _sweep(folder)

@@ -93,12 +93,19 @@ def excerpt(recording: Recording, span: tuple[int, int] | None) -> Excerpt:
         if isinstance(entry, str):
             lines.append(FrameLine((Piece("fold", entry),)))
             continue
-        at = recording.arrival(max(entry[-1].end - 1, 0)) - recording.sent_at
+        at = _arrival(recording, entry[-1].end)
         shown_at = at if at != last_at else None
         fault = (low, high) if span is not None else None
         lines.append(_line(entry, shown_at, fault, recording.is_stream))
         last_at = at
     return Excerpt(tuple(lines), start, raws[-1].end if raws else start, total)
+
+
+def _arrival(recording: Recording, end: int) -> float | None:
+    """When the last byte before `end` came, in seconds after the request."""
+    if not recording.timed:
+        return None
+    return recording.arrival(max(end - 1, 0)) - recording.sent_at
 
 
 def _context_start(body: bytes, low: int) -> int:

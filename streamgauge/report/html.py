@@ -23,15 +23,20 @@ from ..recording import End, Recording
 from ..results import CheckResult, Exhibit, RunResult, Verdict
 from .data import (
     COUNTED,
-    HEADLINES,
     WORDS,
     Section,
+    cause_headline,
     count,
     counted,
     evidence,
+    found_of,
+    headline,
+    heard_otherwise,
+    hint_origin,
     sections,
     selected,
     sentence,
+    sureness,
     visible,
 )
 from .frames import Excerpt, excerpt
@@ -42,8 +47,10 @@ HEADERS_MAX = 40
 HEADER_CHARS_MAX = 500
 OPEN_PROOFS_MAX = 3
 """Up to so many failures stand with their proof unfolded; more would bury one another."""
+HEARD_MAX = 12
+"""Of what a client heard otherwise, so much is listed."""
 MANY_FAILURES = 12
-"""Beyond, the index names the rules only, and each finding keeps its details folded."""
+"""Beyond, each finding is one line that unfolds, and no index is needed."""
 
 _ENDS = {
     End.COMPLETE: "the answer ended in good order",
@@ -55,6 +62,7 @@ _ENDS = {
     End.TIMEOUT: "our time limit was reached",
     End.LEFT: "we had seen enough and left",
 }
+_TEMPLATES = ("index.html.j2", "causes.html.j2", "finding.html.j2")
 _SAFE_PATH = re.compile(r"\w[\w.-]*(/\w[\w.-]*)*/?")
 
 
@@ -84,7 +92,7 @@ class Finding:
 
 def report_html(run: RunResult) -> str:
     """The page, complete."""
-    style, script = _part("style.css"), _part("script.js")
+    style, script = part("style.css"), part("script.js")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii")
     policy = (
         "default-src 'none'; base-uri 'none'; form-action 'none';"
@@ -97,7 +105,7 @@ def report_html(run: RunResult) -> str:
         # Our own files, no input: escaping would break them.
         style=Markup(style),
         script=Markup(script),
-        headline=HEADLINES[run.verdict],
+        headline=headline(run),
         reason=sentence(run.reason),
         counts=count(run.checks),
         total=len(run.checks),
@@ -105,7 +113,7 @@ def report_html(run: RunResult) -> str:
         started=_moment(run.started),
         failures=failures,
         many=MANY_FAILURES,
-        open_proofs=len(failures) <= OPEN_PROOFS_MAX,
+        open_proofs=sum(f.check.explanation is None for f in failures) <= OPEN_PROOFS_MAX,
         warnings=tuple(_finding(check, run) for check in selected(run, Verdict.WARN)),
         untested=selected(run, Verdict.COULD_NOT_TEST),
         errors=selected(run, Verdict.ERROR),
@@ -180,14 +188,15 @@ def _prose(text: str) -> Markup:
 
 
 @cache
-def _part(name: str) -> str:
+def part(name: str) -> str:
+    """A file of the page."""
     return files(__package__).joinpath("page", name).read_text("utf-8")
 
 
 @cache
 def _template() -> Template:
     environment = Environment(
-        loader=DictLoader({name: _part(name) for name in ("index.html.j2", "finding.html.j2")}),
+        loader=DictLoader({name: part(name) for name in _TEMPLATES}),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
@@ -196,9 +205,20 @@ def _template() -> Template:
     )
     environment.filters["prose"] = _prose
     environment.filters["evidence"] = evidence
+    environment.filters["found"] = found_of
+    environment.filters["headline"] = cause_headline
+    environment.filters["origin"] = hint_origin
+    environment.filters["sureness"] = sureness
     environment.filters["offset"] = lambda value: f"{value:,}"
     environment.filters["seconds"] = lambda value: f"{value:+.3f}"
-    environment.globals.update(WORDS=WORDS, COUNTED=COUNTED, counted=counted, summary=_summary)
+    environment.globals.update(
+        WORDS=WORDS,
+        COUNTED=COUNTED,
+        counted=counted,
+        summary=_summary,
+        heard_otherwise=heard_otherwise,
+        heard_max=HEARD_MAX,
+    )
     return environment.get_template("index.html.j2")
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from xml.etree import ElementTree as ET
 
 from ..results import CheckResult, RunResult, Verdict
-from .data import WORDS, Section, evidence, sections, visible
+from .data import WORDS, Section, evidence, found_of, sections, visible
 
 _SKIPPED = (Verdict.COULD_NOT_TEST, Verdict.NOT_APPLICABLE, Verdict.NOT_RUN)
 _ATTRIBUTE_CHARS_MAX = 1_000
@@ -49,7 +49,9 @@ def _case(check: CheckResult) -> ET.Element:
         name=_attribute(f"{requirement.id} {requirement.title}"),
         time=f"{check.duration_s:.3f}",
     )
-    if check.verdict is Verdict.FAIL:
+    if check.is_known_failure:
+        ET.SubElement(case, "skipped", message=_attribute(found_of(check)))
+    elif check.verdict is Verdict.FAIL:
         _child(case, "failure", check, _details(check))
     elif check.verdict is Verdict.ERROR:
         _child(case, "error", check, _details(check))
@@ -76,18 +78,21 @@ def _details(check: CheckResult) -> str:
         f"Evidence: {evidence(check)}",
         f"To change: {requirement.cure}",
     ]
+    if check.explanation is not None:
+        parts.append(f"Likely cause: {check.explanation.what}. {check.explanation.advice}")
     if check.reproduce:
         parts.append(f"Reproduce:\n{check.reproduce}")
     return "\n".join(parts)
 
 
 def _totals(checks: tuple[CheckResult, ...]) -> dict[str, str]:
-    verdicts = [check.verdict for check in checks]
+    verdicts = [check.verdict for check in checks if not check.is_known_failure]
+    known = len(checks) - len(verdicts)
     return {
-        "tests": str(len(verdicts)),
+        "tests": str(len(checks)),
         "failures": str(verdicts.count(Verdict.FAIL)),
         "errors": str(verdicts.count(Verdict.ERROR)),
-        "skipped": str(sum(verdict in _SKIPPED for verdict in verdicts)),
+        "skipped": str(known + sum(verdict in _SKIPPED for verdict in verdicts)),
     }
 
 

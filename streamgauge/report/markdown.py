@@ -10,15 +10,20 @@ from collections.abc import Sequence
 
 from ..results import CheckResult, RunResult, RunVerdict, Verdict
 from .data import (
-    HEADLINES,
     ORDER,
     WORDS,
+    cause_headline,
     count,
     counted,
     evidence,
+    found_of,
+    headline,
+    hint_origin,
+    hint_text,
     sections,
     selected,
     sentence,
+    sureness,
     visible,
 )
 
@@ -37,22 +42,46 @@ def summary_markdown(run: RunResult) -> str:
     """Verdict, failures with their cure, the other findings, and a table by section."""
     counts = ", ".join(counted(verdict, n) for verdict, n in count(run.checks).items())
     lines = [
-        f"# {_SIGNS[run.verdict]} {HEADLINES[run.verdict]}",
+        f"# {_SIGNS[run.verdict]} {headline(run)}",
         "",
-        f"**{_inline(sentence(run.reason))}**",
+        f"**{inline(sentence(run.reason))}**",
         "",
-        f"{_inline(run.target)} · profile {_inline(run.profile)} · {_inline(run.started)}"
+        f"{inline(run.target)} · profile {inline(run.profile)} · {inline(run.started)}"
         f" · {run.duration_s:.1f} s" + (f" · {counts}" if counts else ""),
         "",
     ]
+    lines += _causes(run)
     lines += _detailed("Failures", selected(run, Verdict.FAIL))
     lines += _detailed("Warnings", selected(run, Verdict.WARN))
     lines += _listed("Could not test", selected(run, Verdict.COULD_NOT_TEST))
     lines += _listed("Errors of the suite", selected(run, Verdict.ERROR))
     lines += _table(run)
     if run.notes:
-        lines += ["## Notes", "", *(f"- {_inline(note)}" for note in run.notes), ""]
+        lines += ["## Notes", "", *(f"- {inline(note)}" for note in run.notes), ""]
     return "\n".join(lines)
+
+
+def _causes(run: RunResult) -> list[str]:
+    """What explains several failures at once, before any of them."""
+    if not run.causes:
+        return []
+    lines = [f"## Likely cause{'s' if len(run.causes) > 1 else ''}", ""]
+    for cause in run.causes:
+        explanation = cause.explanation
+        lines += [
+            f"### {inline(cause_headline(cause))}",
+            "",
+            f"- **What to change:** {inline(explanation.advice)}",
+            f"- **Measured:** {inline(sentence(explanation.measured))}"
+            f" ({inline(sureness(explanation))})",
+            *(
+                f"- {inline(hint_text(hint))} ({inline(hint_origin(hint))})"
+                for hint in explanation.platforms
+            ),
+            f"- **Explains:** {inline(', '.join(cause.checks))}",
+            "",
+        ]
+    return lines
 
 
 def _detailed(heading: str, checks: Sequence[CheckResult]) -> list[str]:
@@ -62,15 +91,17 @@ def _detailed(heading: str, checks: Sequence[CheckResult]) -> list[str]:
     for check in checks:
         rule = check.requirement
         lines += [
-            f"### {_inline(rule.id)} · {_inline(rule.title)} ({rule.level.value})",
+            f"### {inline(rule.id)} · {inline(rule.title)} ({rule.level.value})",
             "",
-            _inline(check.message),
+            inline(found_of(check)),
             "",
-            f"- **Rule:** {_inline(rule.rule)} ({_inline(rule.source)})",
-            f"- **Evidence:** {_inline(evidence(check))}",
-            f"- **What to change:** {_inline(rule.cure)}",
-            "",
+            f"- **Rule:** {inline(rule.rule)} ({inline(rule.source)})",
+            f"- **Evidence:** {inline(evidence(check))}",
+            f"- **What to change:** {inline(rule.cure)}",
         ]
+        if check.explanation is not None:
+            lines.append(f"- **Likely cause:** {inline(check.explanation.what)} (see above)")
+        lines.append("")
         if check.reproduce:
             lines += [*_code(check.reproduce), ""]
     return lines
@@ -80,8 +111,8 @@ def _listed(heading: str, checks: Sequence[CheckResult]) -> list[str]:
     if not checks:
         return []
     rows = [
-        f"- **{_inline(check.requirement.id)}** {_inline(check.requirement.title)}:"
-        f" {_inline(check.message)}"
+        f"- **{inline(check.requirement.id)}** {inline(check.requirement.title)}:"
+        f" {inline(check.message)}"
         for check in checks
     ]
     return [f"## {heading} ({len(checks)})", "", *rows, ""]
@@ -103,11 +134,11 @@ def _table(run: RunResult) -> list[str]:
     for section in sections(run):
         found = section.counts
         cells = " | ".join(str(found.get(verdict, "")) for verdict in columns)
-        lines.append(f"| {_inline(section.id)} | {_inline(section.title)} | {cells} |")
+        lines.append(f"| {inline(section.id)} | {inline(section.title)} | {cells} |")
     return [*lines, ""]
 
 
-def _inline(text: str) -> str:
+def inline(text: str) -> str:
     """One line in which nothing is markup but `code` between backticks that pair up."""
     parts = " ".join(visible(text, _MESSAGE_CHARS_MAX).split()).split("`")
     if len(parts) % 2 == 0 or not all(parts[1::2]):

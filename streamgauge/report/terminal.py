@@ -10,12 +10,30 @@ import textwrap
 from collections.abc import Iterable
 
 from ..results import CheckResult, RunResult, RunVerdict, Verdict
-from .data import HEADLINES, WORDS, count, counted, sections, selected, sentence, visible
+from .data import (
+    WORDS,
+    cause_headline,
+    count,
+    counted,
+    found_of,
+    headline,
+    heard_otherwise,
+    hint_text,
+    sections,
+    selected,
+    sentence,
+    sureness,
+    visible,
+)
 
 WIDTH_MIN, WIDTH_MAX = 60, 110
 """Below, nothing aligns; above, lines are hard to read."""
 _MESSAGE_CHARS_MAX = 600
 _REPRODUCE_LINES_MAX = 3
+DETAILED_MAX = 6
+"""So many findings are told at length; a screen full of them hides the first."""
+LISTED_MAX = 20
+"""So many more get a line each; the report has the rest."""
 _INDENT = "    "
 _TITLE_CHARS_MAX = 32
 _COLUMNS = (
@@ -66,6 +84,7 @@ def terminal_summary(run: RunResult, width: int, colour: bool, report: str = "")
     width = min(max(width, WIDTH_MIN), WIDTH_MAX)
     paint = _coloured if colour else _plain
     lines = _table(run, width, paint)
+    lines += _causes(run, width, paint)
     lines += _findings("Failures", selected(run, Verdict.FAIL), width, paint)
     lines += _findings("Warnings", selected(run, Verdict.WARN), width, paint)
     lines += _lines("Could not test", selected(run, Verdict.COULD_NOT_TEST), width, paint)
@@ -74,6 +93,10 @@ def terminal_summary(run: RunResult, width: int, colour: bool, report: str = "")
         lines += [paint("Notes", "1")]
         for note in run.notes:
             lines += _wrapped(sentence(_flat(note)), width, "  - ", "    ")
+        lines.append("")
+    if heard := [w for w in run.witnesses if w.differences]:
+        told = "; ".join(f"{w.client} {w.version} {heard_otherwise(w)}" for w in heard)
+        lines += _wrapped(f"Real clients: {_flat(told)} (see the report).", width, "", "  ")
         lines.append("")
     return [*lines, *_verdict(run, width, paint, report)]
 
@@ -124,28 +147,67 @@ def _strip(checks: Iterable[CheckResult], paint: _Paint) -> str:
     return "".join(paint(_LETTERS[check.verdict], _CODES[check.verdict]) for check in checks)
 
 
+def _causes(run: RunResult, width: int, paint: _Paint) -> list[str]:
+    """What explains several failures at once, before any of them."""
+    if not run.causes:
+        return []
+    lines = [paint(f"Likely cause{'s' if len(run.causes) > 1 else ''}", "1"), ""]
+    for cause in run.causes:
+        explanation = cause.explanation
+        headline, *rest = _wrapped(_flat(cause_headline(cause)), width, "  ", "  ")
+        lines += [paint(headline, "1;31"), *(paint(line, "1;31") for line in rest)]
+        lines += _wrapped(f"To change: {_flat(explanation.advice)}", width, _INDENT, _INDENT + "  ")
+        told = f"Measured ({sureness(explanation)}): {sentence(_flat(explanation.measured))}"
+        lines += _wrapped(told, width, _INDENT, _INDENT + "  ")
+        for hint in explanation.platforms:
+            lines += _wrapped(_flat(hint_text(hint)), width, _INDENT, _INDENT + "  ")
+        explains = f"Explains: {', '.join(cause.checks)}"
+        lines += [*_wrapped(explains, width, _INDENT, _INDENT + "  "), ""]
+    return lines
+
+
 def _findings(
     heading: str, checks: tuple[CheckResult, ...], width: int, paint: _Paint
 ) -> list[str]:
-    """Each finding as title, what was seen, what to change, and how to see it again."""
+    """A few at length, more of them with a line each, the rest as a number.
+
+    What a cause explains gets a line: what to do has been told with the cause.
+    """
     if not checks:
         return []
     lines = [paint(f"{heading} ({len(checks)})", "1"), ""]
-    for check in checks:
-        rule = check.requirement
-        lines.append(_heading(check, paint))
-        lines += _wrapped(sentence(_flat(check.message)), width, _INDENT, _INDENT)
-        cure = sentence(_flat(rule.cure))
-        lines += _wrapped(f"To change: {cure}", width, _INDENT, _INDENT + "  ")
-        commands = visible(check.reproduce).strip("\n").splitlines()
-        for index, command in enumerate(commands[:_REPRODUCE_LINES_MAX]):
-            # Never wrapped: a command has to survive being copied.
-            lines.append(_INDENT + paint(("$ " if index == 0 else "  ") + command, "2"))
-        if len(commands) > _REPRODUCE_LINES_MAX:
-            lines.append(
-                f"{_INDENT}  ({len(commands) - _REPRODUCE_LINES_MAX} lines more in the report)"
-            )
-        lines.append("")
+    open_ = [check for check in checks if check.explanation is None]
+    for check in open_[:DETAILED_MAX]:
+        lines += [*_finding(check, width, paint), ""]
+    explained = [check for check in checks if check.explanation is not None]
+    rest = [*explained, *open_[DETAILED_MAX:]]
+    listed = rest[:LISTED_MAX]
+    for check in listed:
+        body = f"{_flat(check.requirement.title)}: {_flat(found_of(check))}"
+        name = check.requirement.id
+        room = width - len(name) - 8
+        short = body if len(body) <= room else body[: room - 1].rstrip() + "…"
+        lines.append(
+            f"  {paint(f'{_LETTERS[check.verdict]} {name}', _CODES[check.verdict])}  {short}"
+        )
+    if len(rest) > len(listed):
+        lines.append(f"  and {len(rest) - len(listed)} more in the report")
+    return [*lines, ""] if listed else lines
+
+
+def _finding(check: CheckResult, width: int, paint: _Paint) -> list[str]:
+    """Title, what was seen, what to change, and how to see it again."""
+    lines = [_heading(check, paint)]
+    lines += _wrapped(sentence(_flat(found_of(check))), width, _INDENT, _INDENT)
+    cure = sentence(_flat(check.requirement.cure))
+    lines += _wrapped(f"To change: {cure}", width, _INDENT, _INDENT + "  ")
+    commands = visible(check.reproduce).strip("\n").splitlines()
+    for index, command in enumerate(commands[:_REPRODUCE_LINES_MAX]):
+        # Never wrapped: a command has to survive being copied.
+        lines.append(_INDENT + paint(("$ " if index == 0 else "  ") + command, "2"))
+    if len(commands) > _REPRODUCE_LINES_MAX:
+        left = len(commands) - _REPRODUCE_LINES_MAX
+        lines.append(f"{_INDENT}  ({left} lines more in the report)")
     return lines
 
 
@@ -175,9 +237,9 @@ def _heading(check: CheckResult, paint: _Paint) -> str:
 
 def _verdict(run: RunResult, width: int, paint: _Paint, report: str) -> list[str]:
     counts = ", ".join(counted(verdict, number) for verdict, number in count(run.checks).items())
-    headline = HEADLINES[run.verdict].upper()
-    lines = _wrapped(f"{headline}: {_flat(run.reason)}", width, "", "  ")
-    lines[0] = lines[0].replace(headline, paint(headline, f"1;{_RUN_CODES[run.verdict]}"), 1)
+    words = headline(run).upper()
+    lines = _wrapped(f"{words}: {_flat(run.reason)}", width, "", "  ")
+    lines[0] = lines[0].replace(words, paint(words, f"1;{_RUN_CODES[run.verdict]}"), 1)
     facts = f"{_flat(run.target)}, profile {_flat(run.profile)}, {run.duration_s:.1f} s"
     lines.append(f"  {facts}")
     if counts:

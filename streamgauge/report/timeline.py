@@ -44,6 +44,8 @@ def timeline(
         spans: byte ranges of its body that show the fault.
         started: when the run began, RFC 3339: what ties the target's clock to the recording's.
     """
+    if not recording.timed:
+        return None
     blocks = [block for block in recording.blocks if block.complete]
     dispatched = _entries(blocks)
     if not recording.is_stream and not dispatched:

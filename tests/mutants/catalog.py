@@ -5,7 +5,13 @@ from __future__ import annotations
 from . import controls, nulls
 from .model import Mutant, Subject
 
-MODULES = ("wire", "hdr", "rt", "pad", "replay", "late", "snap", "poll", "hb", "life", "quota")
+MODULES = (
+    *("wire", "hdr", "rt", "pad", "replay", "late", "snap", "poll", "hb", "life", "quota"),
+    *("iso", "bad", "sec", "priv"),
+    *("bp", "h2"),
+    *("cors", "ops"),
+    *("retry", "proxy"),
+)
 
 
 def mutants() -> tuple[Mutant, ...]:

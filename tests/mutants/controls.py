@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from functools import partial
 
+from .bp import narrow_send_buffers
+from .cors import other_spelling
 from .model import Control
 from .replay import MEMORY
 from .wire import plain_text
@@ -19,6 +21,20 @@ CONTROLS: list[Control] = [
         patch=partial(plain_text, widest=10_000),
         profile="plain.toml",
         about="Texts are sent as plain text, in data lines of at most 40 KB.",
+    ),
+    Control(
+        name="stalled-readers",
+        passes=("BP-01", "BP-03", "BP-04", "BP-05"),
+        env={"STALLED_READER_SECONDS": "4"},
+        patch=narrow_send_buffers,
+        profile="stalling.toml",
+        about="A reader that takes nothing for four seconds is dropped, a slow one is not.",
+    ),
+    Control(
+        name="cors-other-spelling",
+        passes=("CORS-01", "CORS-02", "CORS-03", "CORS-04", "CORS-05"),
+        patch=other_spelling,
+        about="One fixed origin for everybody, wildcards without credentials, preflights with 200.",
     ),
     Control(
         name="memory-store",

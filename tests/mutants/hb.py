@@ -16,7 +16,7 @@ def _never() -> None:
     Stream._heartbeat_due = property(lambda self: False)  # type: ignore[assignment]
 
 
-def _rarely(seconds: float) -> None:
+def rarely(seconds: float) -> None:
     from reference_server.stream import Stream
 
     Stream._look_up_s = property(lambda self: self._sent_s + seconds)  # type: ignore[assignment]
@@ -72,13 +72,15 @@ MUTANTS: list[Mutant] = [
     Mutant(
         name="hb-never",
         breaks=("HB-01",),
+        follows=("PROXY-05",),
         patch=_never,
         about="There are no heartbeats.",
     ),
     Mutant(
         name="hb-rarely",
         breaks=("HB-01",),
-        patch=partial(_rarely, 4.5),
+        follows=("PROXY-05",),
+        patch=partial(rarely, 4.5),
         about="Heartbeats come at more than twice the declared interval.",
     ),
     Mutant(

@@ -11,7 +11,7 @@ from typing import Any
 from .model import Mutant, put
 
 
-def _stream_header(name: str, value: str | None) -> None:
+def stream_header(name: str, value: str | None) -> None:
     """Give streams another header, or (None) not this one."""
     from reference_server.api import stream as view
 
@@ -263,13 +263,13 @@ MUTANTS: list[Mutant] = [
     Mutant(
         name="hdr-text-plain",
         breaks=("HDR-01",),
-        patch=partial(_stream_header, "Content-Type", "text/plain; charset=utf-8"),
+        patch=partial(stream_header, "Content-Type", "text/plain; charset=utf-8"),
         about="Streams are text/plain.",
     ),
     Mutant(
         name="hdr-latin1-charset",
         breaks=("HDR-01",),
-        patch=partial(_stream_header, "Content-Type", "text/event-stream; charset=iso-8859-1"),
+        patch=partial(stream_header, "Content-Type", "text/event-stream; charset=iso-8859-1"),
         about="Streams say that they are Latin-1.",
     ),
     Mutant(
@@ -287,25 +287,28 @@ MUTANTS: list[Mutant] = [
     Mutant(
         name="hdr-cacheable",
         breaks=("HDR-03",),
-        patch=partial(_stream_header, "Cache-Control", "public, max-age=60"),
+        follows=("PROXY-04", "PROXY-07"),
+        patch=partial(stream_header, "Cache-Control", "public, max-age=60"),
         about="Streams may be cached for a minute.",
     ),
     Mutant(
         name="hdr-no-x-accel",
         breaks=("HDR-04",),
-        patch=partial(_stream_header, "X-Accel-Buffering", None),
+        follows=("PROXY-01",),
+        patch=partial(stream_header, "X-Accel-Buffering", None),
         about="X-Accel-Buffering is absent.",
     ),
     Mutant(
         name="hdr-no-vary",
         breaks=("HDR-05",),
+        follows=("CORS-04",),
         patch=_no_vary,
-        about="No answer has a Vary.",
+        about="No answer has a Vary, so that caches mix up origins.",
     ),
     Mutant(
         name="hdr-no-nosniff",
         breaks=("HDR-05",),
-        patch=partial(_stream_header, "X-Content-Type-Options", None),
+        patch=partial(stream_header, "X-Content-Type-Options", None),
         about="X-Content-Type-Options is absent.",
     ),
     Mutant(

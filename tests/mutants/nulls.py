@@ -103,18 +103,26 @@ def _no_cursors() -> None:
     put(view, "stream_cursor", whole_log)
 
 
+PROXIES = tuple(f"PROXY-{n:02}" for n in range(1, 8))
+
 NEAR_MISSES: list[Mutant] = [
     Mutant(
         name="near-all-at-the-end",
         breaks=("RT-01", "RT-02", "RT-04"),
-        follows=("RT-03", "RT-05", "RT-06", "RT-07", "HB-01", "HB-02", "HB-03", "HB-04"),
+        follows=(
+            *("RT-03", "RT-05", "RT-06", "RT-07", "HB-01", "HB-02", "HB-03", "HB-04"),
+            *PROXIES,
+        ),
         patch=_all_at_the_end,
         about="The log is right, but all of it is delivered when the job has ended.",
     ),
     Mutant(
         name="near-head-then-all",
         breaks=("RT-02", "RT-04"),
-        follows=("RT-03", "RT-05", "RT-06", "RT-07", "HB-01", "HB-02", "HB-03", "HB-04"),
+        follows=(
+            *("RT-03", "RT-05", "RT-06", "RT-07", "HB-01", "HB-02", "HB-03", "HB-04"),
+            *PROXIES,
+        ),
         patch=_head_then_all,
         about="Streams open at once; all the rest of the log is delivered when the job has ended.",
     ),
@@ -134,7 +142,11 @@ NEAR_MISSES: list[Mutant] = [
     Mutant(
         name="near-no-cursors",
         breaks=("REPLAY-04", "REPLAY-06"),
-        follows=(*(f"REPLAY-{n:02}" for n in range(1, 17)), "POLL-05", "HDR-12"),
+        follows=(
+            *(f"REPLAY-{n:02}" for n in range(1, 17)),
+            *(f"RETRY-{n:02}" for n in range(1, 6)),
+            *("POLL-05", "HDR-12", "BP-04"),
+        ),
         patch=_no_cursors,
         about="Live perfectly, but cursors are ignored: every stream is the whole log.",
     ),

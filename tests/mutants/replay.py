@@ -301,6 +301,17 @@ def _query_not_decoded() -> None:
 
 MEMORY = {"STREAM_STORE_BACKEND": "memory", "HISTORY_LIMIT": "2000"}
 
+
+def _two_blocks() -> None:
+    """An event's id has a block of its own in front: the cursor moves before the event is here."""
+
+    def split(frame: bytes, _: str) -> bytes:
+        head = frame.partition(b"\n")[0]
+        return head + b"\n\n" + frame
+
+    on_frames(split, "metric_update")
+
+
 MUTANTS: list[Mutant] = [
     Mutant(
         name="replay-errors-without-id",
@@ -411,5 +422,12 @@ MUTANTS: list[Mutant] = [
         patch=_json_as_id,
         profile="opaque.toml",
         about='Ids look like `{"seq":1}`.',
+    ),
+    Mutant(
+        name="replay-id-ahead-of-its-event",
+        breaks=("REPLAY-16",),
+        follows=("RETRY-02",),
+        patch=_two_blocks,
+        about="An id is sent in a block of its own: a cut behind it loses the event.",
     ),
 ]

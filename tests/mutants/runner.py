@@ -32,6 +32,7 @@ ENVIRONMENT: Mapping[str, str] = {
     "PORT": "0",
     "STREAM_STORE_BACKEND": "sqlite",
     "SCRIPTED_PIPELINES": "1",
+    "PIPELINE_TIME_SCALE": "0.2",
     "HEARTBEAT_SECONDS": "2",
     "SUBSCRIBER_WAIT_SECONDS": "3",
     "GRACE_SECONDS": "2",

@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -29,6 +30,8 @@ from reference_server.store import (
     StoreUnavailable,
 )
 from reference_server.store.base import Claim
+from reference_server.store.postgres import PostgresStore
+from reference_server.store.postgres_schema import PostgresOptions
 
 STAMP = "2026-01-31T12:00:00.123456Z"
 DEADLINE_S = 8.0
@@ -65,22 +68,41 @@ class CountingHooks(NoHooks):
 
 
 class FlakyStore(MemoryStore):
-    """Appends fail as told: "before" writing anything, or "after" having written all."""
+    """Appends fail as told: "before" writing anything, "after" having written all, or "late": what
+    was given up as lost is written just before the next attempt."""
 
     def __init__(self) -> None:
         super().__init__(Clock(), history_limit=100_000)
         self.faults: list[str] = []
+        self.late: Coroutine[Any, Any, list[Event]] | None = None
 
     async def append(
-        self, job_id: str, epoch: int, drafts: Sequence[Draft], status: str | None
+        self,
+        job_id: str,
+        epoch: int,
+        drafts: Sequence[Draft],
+        status: str | None,
+        head: int | None = None,
     ) -> list[Event]:
+        if self.late is not None:
+            late, self.late = self.late, None
+            await late
         fault = self.faults.pop(0) if self.faults else ""
         if fault == "before":
             raise StoreUnavailable("away")
-        events = await super().append(job_id, epoch, drafts, status)
+        append = super().append(job_id, epoch, drafts, status, head)
+        if fault == "late":
+            self.late = append
+            raise StoreUnavailable("nothing was heard for too long")
+        events = await append
         if fault == "after":
             raise StoreUnavailable("the answer was lost")
         return events
+
+    async def close(self) -> None:
+        if self.late is not None:
+            self.late.close()
+        await super().close()
 
 
 @dataclass
@@ -168,13 +190,25 @@ async def serving(
         await hub.close()
 
 
-@pytest.fixture(params=["memory", "sqlite"])
-async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Store]:
-    store: Store = (
-        MemoryStore(Clock(), history_limit=100_000)
-        if request.param == "memory"
-        else SqliteStore(tmp_path / "runner.db", Clock())
-    )
+def _postgres_store(request: pytest.FixtureRequest) -> Store:
+    return PostgresStore(PostgresOptions(request.getfixturevalue("postgres_dsn")))
+
+
+STORES: dict[str, Callable[[pytest.FixtureRequest, Path], Store]] = {
+    "memory": lambda _request, _folder: MemoryStore(Clock(), history_limit=100_000),
+    "sqlite": lambda _request, folder: SqliteStore(folder / "runner.db", Clock()),
+    "postgres": lambda request, _folder: _postgres_store(request),
+}
+
+
+@pytest.fixture(params=STORES)
+def closed_store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
+    return STORES[request.param](request, tmp_path)
+
+
+@pytest.fixture
+async def store(closed_store: Store) -> AsyncIterator[Store]:
+    store = closed_store
     await store.open()
     yield store
     await store.close()
@@ -248,6 +282,16 @@ async def test_nothing_is_fanned_out_before_it_is_stored(flaky: FlakyStore) -> N
 async def test_an_append_whose_answer_was_lost_is_not_repeated(flaky: FlakyStore) -> None:
     """After an unknown outcome the log decides: what came through is fanned out, once."""
     flaky.faults = ["after", "before", "after", "after"]
+    async with serving(flaky, clock=QuickClock()) as server:
+        await server.start(events=300)
+        events = await server.ended()
+        assert len(events) == 300
+        assert server.fanned_out == events
+
+
+async def test_an_append_that_comes_through_late_is_not_repeated(flaky: FlakyStore) -> None:
+    """What a database still works on after its answer was given up is found, not written again."""
+    flaky.faults = ["late", "late"]
     async with serving(flaky, clock=QuickClock()) as server:
         await server.start(events=300)
         events = await server.ended()
@@ -432,6 +476,18 @@ async def test_a_drained_memory_server_ends_its_jobs_as_interrupted() -> None:
         events = await server.ended()
         assert json.loads(events[-3].data)["code"] == "interrupted"
         assert server.fanned_out == events
+
+
+async def test_a_drained_memory_server_ends_what_waits_for_a_subscriber() -> None:
+    """A job that has not begun cannot begin elsewhere either: it ends as interrupted."""
+    store = MemoryStore(Clock())
+    await store.open()
+    async with serving(store) as server:
+        await server.start(ready=False)
+        await server.runner.drain()
+        events = await server.ended()
+        assert [event.type for event in events] == ["job_status", "error", "job_status", "done"]
+        assert json.loads(events[1].data)["code"] == "interrupted"
 
 
 async def test_old_jobs_are_pruned(store: Store) -> None:

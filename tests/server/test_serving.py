@@ -249,6 +249,22 @@ def test_http2_by_prior_knowledge(server: ServerProcess, peers: ExitStack) -> No
     assert reader.read_to_end_of(again) == "end"
 
 
+def test_surplus_http2_streams_are_refused(server: ServerProcess, peers: ExitStack) -> None:
+    """One stream beyond the stated limit is refused; those within it go on (RFC 9113 §5.1.2)."""
+    job = server.start_job(pipeline={"events": 5, "interval_ms": 0, "pauses": [[2, 4000]]})
+    reader = peers.enter_context(Http2Reader(server.address))
+    limit = h2.settings.SettingCodes.MAX_CONCURRENT_STREAMS
+    while reader.connection.remote_settings.get(limit, 0) != 250:
+        assert reader.read()
+    streams = [reader.get(job["stream_url"]) for _ in range(250)]
+    reader.connection.remote_settings[limit] = 251  # as if no limit had been stated
+    reader.connection.remote_settings.acknowledge()
+    assert reader.read_to_end_of(reader.get(job["stream_url"])) == "reset"
+    for stream_id in (streams[0], streams[-1]):
+        assert reader.read_to_end_of(stream_id) == "end"
+        assert frames_of(reader.bodies[stream_id])[-1]["event"] == "done"
+
+
 def test_a_stalled_http2_reader_is_bounded_and_then_reset(tmp_path: Path, peers: ExitStack) -> None:
     """A peer whose window stays shut costs bounded memory, is reset in time, alone."""
     with running_server(tmp_path, **SCRIPTED, STALLED_READER_SECONDS="1.5") as server:
@@ -370,7 +386,7 @@ def run_to_end(env: dict[str, str]) -> subprocess.CompletedProcess[str]:
     ("env", "named"),
     [
         ({"PORT": "x", "LOG_LEVEL": "y"}, ["PORT", "LOG_LEVEL"]),
-        ({"STREAM_STORE_BACKEND": "postgres"}, ["postgres", "later"]),
+        ({"STREAM_STORE_BACKEND": "postgres"}, ["POSTGRES_DSN must be given"]),
         ({"SQLITE_PATH": "/dev/null/jobs.db"}, ["database"]),
         ({"HOST": "203.0.113.1"}, ["cannot listen"]),
     ],

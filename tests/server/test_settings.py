@@ -30,7 +30,11 @@ def test_defaults_are_the_protocols() -> None:
         ("PORT", "70000"),
         ("PORT", "http"),
         ("STREAM_STORE_BACKEND", "mysql"),
-        ("STREAM_STORE_BACKEND", "postgres"),
+        ("POSTGRES_DSN", "host=db user=x"),
+        ("POSTGRES_DSN", "http://db/x"),
+        ("POSTGRES_POOL_SIZE", "1"),
+        ("REDIS_URL", "localhost:6379"),
+        ("REDIS_URL", "redis://localhost:port"),
         ("SQLITE_SYNCHRONOUS", "off"),
         ("QUOTA_RUNS_PER_CLIENT", "-1"),
         ("HISTORY_LIMIT", "0"),
@@ -55,6 +59,32 @@ def test_wrong_value_is_named(name: str, value: str) -> None:
     with pytest.raises(SettingsError) as caught:
         Settings.from_env({name: value})
     assert any(problem.startswith(name) for problem in caught.value.problems)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "needed"),
+    [
+        ("STREAM_STORE_BACKEND", "postgres", "POSTGRES_DSN"),
+        ("FF_REDIS_SSE_BROADCAST", "1", "REDIS_URL"),
+    ],
+)
+def test_what_a_choice_needs_must_be_given(name: str, value: str, needed: str) -> None:
+    """A store or a broadcaster without its address is told at start."""
+    with pytest.raises(SettingsError, match=f"{needed} must be given for {name}={value}"):
+        Settings.from_env({name: value})
+
+
+def test_secrets_are_never_shown() -> None:
+    """Neither the settings nor a complaint quote an address that may hold a password."""
+    env = {
+        "POSTGRES_DSN": "postgresql://me:HIDDEN@db/x",
+        "REDIS_URL": "redis://:HIDDEN@cache/0",
+    }
+    assert "HIDDEN" not in repr(Settings.from_env(env))
+    with pytest.raises(SettingsError) as caught:
+        Settings.from_env({name: f"x{value}" for name, value in env.items()})
+    assert len(caught.value.problems) == 2
+    assert "HIDDEN" not in str(caught.value)
 
 
 def test_all_wrong_values_are_told_at_once() -> None:

@@ -1,4 +1,4 @@
-"""The contract that every store keeps. A new backend adds one entry to `BACKENDS`.
+"""The contract that every store keeps. A new backend adds one class to `BACKENDS`.
 
 What only some stores can do (survive a restart) runs for those that say they are `durable`.
 """
@@ -17,6 +17,7 @@ from reference_server.events import CANCELED, COMPLETED, RUNNING, STARTED, Draft
 from reference_server.store import (
     Created,
     Fenced,
+    HeadMoved,
     KeyReused,
     MemoryStore,
     NewRun,
@@ -26,6 +27,8 @@ from reference_server.store import (
     Store,
     StoreUnavailable,
 )
+from reference_server.store.postgres import PostgresStore
+from reference_server.store.postgres_schema import PostgresOptions
 
 STAMP = "2026-01-31T12:00:00.123456Z"
 EVERYTHING = {"upto": 2**62, "limit": 10_000, "max_bytes": 2**40}
@@ -35,20 +38,56 @@ class SetClock(Clock):
     """A clock that stands still until it is moved."""
 
     def __init__(self) -> None:
+        self.mirror: Path | None = None
         self.time = 1_800_000_000.0
+
+    @property
+    def time(self) -> float:
+        return self._time
+
+    @time.setter
+    def time(self, time: float) -> None:
+        self._time = time
+        if self.mirror is not None:
+            self.mirror.write_text(f"{time}\n")
 
     def now(self) -> float:
         return self.time
 
 
-Factory = Callable[[Clock, Path], Store]
+class SetPostgresStore(PostgresStore):
+    """Takes its time from a file, as the database's own clock cannot be moved."""
 
-BACKENDS: dict[str, Factory] = {
-    "memory": lambda clock, _folder: MemoryStore(clock),
-    "sqlite": lambda clock, folder: SqliteStore(folder / "contract.db", clock),
+    def __init__(self, dsn: str, clock_file: Path) -> None:
+        super().__init__(PostgresOptions(dsn))
+        self._clock_file = clock_file
+
+    async def open(self) -> None:
+        await super().open()
+        await self._fetch(
+            "CREATE OR REPLACE FUNCTION run_clock() RETURNS float8 LANGUAGE sql VOLATILE AS"
+            f" $$ SELECT pg_read_file('{self._clock_file}')::float8 $$"
+        )
+
+
+Factory = Callable[[], Store]
+
+
+def postgres_stores(request: pytest.FixtureRequest, clock: SetClock, _folder: Path) -> Factory:
+    server = request.getfixturevalue("postgres")
+    dsn = request.getfixturevalue("postgres_dsn")
+    clock.mirror = server.folder / "clock"
+    clock.time = clock.time
+    return lambda: SetPostgresStore(dsn, clock.mirror)
+
+
+BACKENDS: dict[str, Callable[[pytest.FixtureRequest, SetClock, Path], Factory]] = {
+    "memory": lambda _request, clock, _folder: lambda: MemoryStore(clock),
+    "sqlite": lambda _request, clock, folder: lambda: SqliteStore(folder / "contract.db", clock),
+    "postgres": postgres_stores,
 }
 
-DURABLE = [name for name, make in BACKENDS.items() if make(Clock(), Path()).durable]
+DURABLE = ["sqlite", "postgres"]
 
 
 @pytest.fixture
@@ -57,9 +96,8 @@ def clock() -> SetClock:
 
 
 @pytest.fixture(params=BACKENDS)
-def factory(request: pytest.FixtureRequest, clock: SetClock, tmp_path: Path) -> Callable[[], Store]:
-    make = BACKENDS[request.param]
-    return lambda: make(clock, tmp_path)
+def factory(request: pytest.FixtureRequest, clock: SetClock, tmp_path: Path) -> Factory:
+    return BACKENDS[request.param](request, clock, tmp_path)
 
 
 @asynccontextmanager
@@ -72,7 +110,7 @@ async def opened(store: Store) -> AsyncIterator[Store]:
 
 
 @pytest.fixture
-async def store(factory: Callable[[], Store]) -> AsyncIterator[Store]:
+async def store(factory: Factory) -> AsyncIterator[Store]:
     async with opened(factory()) as store:
         yield store
 
@@ -188,6 +226,26 @@ async def test_an_ended_job_takes_no_more_events(store: Store) -> None:
     with pytest.raises(Fenced):
         await store.append("job", 1, drafts(1), None)
     assert await ids(store) == [1, 2]
+
+
+async def test_an_append_to_another_head_is_refused(store: Store) -> None:
+    """Who names the head appends there or not at all: a lost append that came through is found."""
+    await store.create_run(new_run(), quota=0)
+    await store.append("job", 1, drafts(2), None, 0)
+    with pytest.raises(HeadMoved):
+        await store.append("job", 1, drafts(2), COMPLETED, 0)
+    (event,) = await store.append("job", 1, drafts(1), None, 2)
+    assert event.id == 3
+    with pytest.raises(Fenced):
+        await store.append("job", 2, drafts(1), None, 0)
+
+
+async def test_ids_that_no_column_can_hold_are_unknown(store: Store) -> None:
+    """An id comes from a URL: whatever it is, there is no such job."""
+    for job_id in ("a\x00b", "\x00", "", "é" * 5000):
+        assert await store.run(job_id) is None
+        assert await store.runs([job_id]) == []
+        assert await store.cancel(job_id, END, START) is None
 
 
 async def test_cancel_of_an_empty_log_starts_it_first(store: Store) -> None:
@@ -402,9 +460,9 @@ async def test_pruning_deletes_old_finished_jobs_whole(store: Store, clock: SetC
     assert await head_of(store, "running") == 3
 
 
-@pytest.mark.parametrize("text", ['{"t":"\\u0000"}', '"a\x00b"', '"🙂𝄞 é 日本"', "{}"])
+@pytest.mark.parametrize("text", ['{"t":"\\u0000"}', '"a\\u0000b"', '"🙂𝄞 é 日本"', "{}"])
 async def test_data_comes_back_as_it_was(store: Store, text: str) -> None:
-    """NUL, astral characters and empty objects are stored verbatim."""
+    """JSON with an escaped NUL, astral characters and empty objects is stored verbatim."""
     await store.create_run(new_run(), quota=0)
     (stored,) = await store.append("job", 1, [Draft("agent_chunk", STAMP, text)], None)
     assert await store.read("job", 0, **EVERYTHING) == [stored]
@@ -425,7 +483,7 @@ async def test_cancelled_callers_leave_the_store_usable(store: Store) -> None:
     assert await ids(store) == list(range(1, head + 1))
 
 
-async def test_ping_tells_whether_writing_works(factory: Callable[[], Store]) -> None:
+async def test_ping_tells_whether_writing_works(factory: Factory) -> None:
     """A store that is open answers; one that is not open, or closed, is unavailable."""
     store = factory()
     with pytest.raises(StoreUnavailable):
@@ -439,7 +497,7 @@ async def test_ping_tells_whether_writing_works(factory: Callable[[], Store]) ->
 
 @pytest.mark.parametrize("factory", DURABLE, indirect=True)
 async def test_a_durable_store_has_everything_after_reopening(
-    factory: Callable[[], Store], clock: SetClock
+    factory: Factory, clock: SetClock
 ) -> None:
     """Log, status, epoch, quota and keys survive the process."""
     async with opened(factory()) as store:
@@ -460,7 +518,7 @@ async def test_a_durable_store_has_everything_after_reopening(
 
 
 @pytest.mark.parametrize("factory", DURABLE, indirect=True)
-async def test_instances_that_share_a_durable_store_agree(factory: Callable[[], Store]) -> None:
+async def test_instances_that_share_a_durable_store_agree(factory: Factory) -> None:
     """Two instances that open a new store together admit the quota once between them."""
     first, second = factory(), factory()
     await asyncio.gather(first.open(), second.open())

@@ -1,0 +1,115 @@
+"""nginx as a load balancer in front of instances: round-robin, or sticky in two ways.
+
+The configuration is what a real deployment needs for streams and no more; each line that is there
+for streams says so.
+"""
+
+from __future__ import annotations
+
+import shutil
+import socket
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from .services import MissingProgram, Service, private_folder
+
+ROUND_ROBIN: Final = "round-robin"
+STICKY_SESSION: Final = "sticky-session"
+STICKY_COOKIE: Final = "sticky-cookie"
+BALANCES: Final = (ROUND_ROBIN, STICKY_SESSION, STICKY_COOKIE)
+
+#: What the same client always has the same of; a client without it goes anywhere.
+_STICKY_BY: Final = {STICKY_SESSION: "$http_x_session_id", STICKY_COOKIE: "$cookie_instance"}
+
+_CONFIG: Final = """
+daemon off;
+worker_processes 1;
+pid {folder}/nginx.pid;
+error_log stderr error;
+events {{ worker_connections 8192; }}
+http {{
+    access_log off;
+    client_body_temp_path {folder}/body;
+    proxy_temp_path {folder}/proxy;
+    fastcgi_temp_path {folder}/fastcgi;
+    uwsgi_temp_path {folder}/uwsgi;
+    scgi_temp_path {folder}/scgi;
+    client_max_body_size 2m;
+{sticky_map}
+    upstream instances {{
+{balance}
+{servers}
+        keepalive 64;
+    }}
+    server {{
+        listen 127.0.0.1:{port} backlog=4096;
+        location / {{
+            proxy_pass http://instances;
+            proxy_http_version 1.1;          # without it streams are HTTP/1.0 and cannot be chunked
+            proxy_set_header Connection "";
+            proxy_set_header Host $http_host;
+            proxy_buffering off;             # an event leaves when it comes
+            proxy_read_timeout 60s;          # heartbeats come at least four times as often
+            proxy_next_upstream error timeout;
+            proxy_connect_timeout 1s;
+{sticky_header}
+        }}
+    }}
+}}
+"""
+
+
+class NginxServer(Service):
+    """Listens on a free loopback port and passes everything on to the instances."""
+
+    def __init__(self, ports: Sequence[int], balance: str = ROUND_ROBIN) -> None:
+        """Raises MissingProgram."""
+        found = shutil.which("nginx", path="/usr/sbin:/usr/local/sbin:/usr/bin:/usr/local/bin")
+        if found is None:
+            raise MissingProgram("nginx", "apt-get install -y nginx")
+        self._program = found
+        folder, user = private_folder("nginx")
+        super().__init__(folder, user)
+        (folder / "nginx.conf").write_text(configuration(folder, self.port, ports, balance))
+
+    def command(self) -> list[str]:
+        return [self._program, "-p", str(self.folder), "-e", "stderr", "-c", self._config]
+
+    @property
+    def _config(self) -> str:
+        return str(self.folder / "nginx.conf")
+
+    def answers(self) -> bool:
+        try:
+            with socket.create_connection(("127.0.0.1", self.port), timeout=1):
+                return True
+        except OSError:
+            return False
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+
+def configuration(folder: Path, port: int, ports: Sequence[int], balance: str) -> str:
+    """The text of nginx.conf."""
+    sticky_by = _STICKY_BY.get(balance)
+    sticky_map = sticky_header = hashed = ""
+    if sticky_by is not None:
+        sticky_map = f'    map {sticky_by} $stick_to {{ "" $request_id; default {sticky_by}; }}'
+        hashed = "        hash $stick_to consistent;"
+    if balance == STICKY_COOKIE:
+        sticky_header = '            add_header Set-Cookie "instance=$stick_to; Path=/" always;'
+    return _CONFIG.format(
+        folder=folder,
+        port=port,
+        sticky_map=sticky_map,
+        balance=hashed,
+        # An instance that refuses a connection is left out for a second.
+        servers="\n".join(
+            f"        server 127.0.0.1:{instance} max_fails=1 fail_timeout=1s;"
+            for instance in ports
+        ),
+        sticky_header=sticky_header,
+    )
