@@ -355,6 +355,7 @@ MUTANTS: list[Mutant] = [
     Mutant(
         name="replay-unguarded-int",
         breaks=("REPLAY-07",),
+        follows=("BAD-04",),
         patch=_unguarded_int,
         about="int() takes `01` and raises for words: 200 here, 500 there.",
     ),

@@ -216,7 +216,7 @@ MUTANTS: list[Mutant] = [
     Mutant(
         name="wire-raw-newlines",
         breaks=("WIRE-03",),
-        follows=("WIRE-07", "WIRE-10", "PAD-01", "SNAP-03", "POLL-02"),
+        follows=("WIRE-07", "WIRE-10", "PAD-01", "SNAP-03", "POLL-02", "SEC-01"),
         patch=_raw_newlines,
         about=(
             "Line ends of a text are written raw: its lines become fields and short frames, and "
