@@ -156,7 +156,7 @@ def _judge_foreign(run: Run, judged: int) -> int:
 def test_job_ids_are_random(run: Run) -> Found:
     """If jobs are started, then their ids are random UUIDs that show no sequence."""
     if run.profile.ids.jobs != "uuid":
-        raise Inapplicable(f'the profile {run.profile.name!r} says ids.jobs = "opaque"')
+        raise Inapplicable(run.profile.says("ids.jobs"))
     starts = {r: started_job(r) for r in run.recordings() if _is_plain_start(r)}
     by_id: dict[str, Recording] = {}
     for recording, job in starts.items():

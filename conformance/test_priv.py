@@ -73,7 +73,7 @@ def _raw(recording: Recording) -> str:
 def test_requests_are_not_echoed(run: Run) -> Found:
     """If a start tells a secret, then no event of any type repeats it."""
     if run.profile.declared.echoes_input:
-        raise Inapplicable(f"the profile {run.profile.name!r} says echoes_input = true")
+        raise Inapplicable(run.profile.says("declared.echoes_input"))
     judged = 0
     for _, recording, mark in _views(run, "secret", "plain"):
         whole = shown_text(recording, run.profile)

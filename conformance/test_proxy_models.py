@@ -140,7 +140,8 @@ def _through(run: Run, name: str) -> Recording:
     if note(recording).get("target") and not recording.is_stream:
         raise Broken(f"behind a proxy: {note(recording)['target']}", recording)
     if not recording.is_stream:
-        raise Broken(f"behind a proxy the stream answers {outcome(recording)}", recording)
+        told = f"{outcome(recording)} and {recording.media_type or 'no type'}"
+        raise Broken(f"behind a proxy the stream answers {told}", recording)
     return recording
 
 

@@ -32,7 +32,7 @@ JSON_FROM = ("log", "live", "texts", "endings", "quiet")
 def test_data_is_one_json_text_of_its_type(run: Run) -> Found:
     """If an event is dispatched, then its data is one JSON text that fits its type's schema."""
     if not run.profile.events.json_data:
-        raise Inapplicable(f"the profile {run.profile.name!r} says events.json_data = false")
+        raise Inapplicable(run.profile.says("events.json_data"))
     judged = 0
     known: set[tuple[str, str]] = set()
     for recording, block in all_blocks(run):

@@ -76,9 +76,11 @@ _RULES = {
     "LIFE-11": ("capabilities.states",),
     "LIFE-12": ("capabilities.states",),
     "LIFE-13": ("capabilities.wait_for_subscriber",),
+    "RETRY-01": ("declared.retry_max_ms",),
     "SEC-01": ("capabilities.shape",),
     "SEC-03": ("capabilities.problems",),
     "BP-04": ("capabilities.resume",),
+    "PROXY-02": ("capabilities.padding", "declared.frame_bytes"),
     "PROXY-05": ("capabilities.heartbeat",),
 }
 """Rule -> what it needs beside what its section needs."""

@@ -242,8 +242,8 @@ class Profile:
     events: Events = field(default_factory=Events)
     declared: Declared = field(default_factory=Declared)
     capabilities: Capabilities = field(default_factory=Capabilities)
-    auth: Auth = field(default_factory=Auth)
     metrics: Metrics = field(default_factory=Metrics)
+    auth: Auth = field(default_factory=Auth)
     origin: str = ""
     """The file it was read from."""
     lines: Mapping[str, str] = field(default_factory=dict)

@@ -120,7 +120,7 @@ SCENARIOS: Final = (
         lasts=_lasts(20.0),
     ),
     Scenario("crowd", crowd, "a hundred jobs at once", jobs=101, natural_jobs=3, lasts=_lasts(8.0)),
-    Scenario("secrets", secrets, "texts that must not come back", jobs=6, lasts=_lasts(4.0)),
+    Scenario("secrets", secrets, "texts that must not come back", jobs=7, lasts=_lasts(4.0)),
     Scenario(
         "mistakes",
         mistakes,

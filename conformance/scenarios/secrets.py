@@ -10,6 +10,7 @@ from streamgauge.verdict import Unable
 
 from .canaries import LINE_ENDS, canary, forgery, personal, start_saying
 from .crowd import carry_cursors
+from .probe import FIRST_EVENT_WITHIN_S
 from .shapes import script
 
 EVENTS = 16
@@ -90,11 +91,14 @@ async def plain(lab: Lab) -> None:
     ]
     bound_s = min(PLAIN_BOUND_S if shaped else NATURAL_BOUND_S, max(1.0, lab.left_s() - 25.0))
     lab.expect("jobs of the target's own, to their ends", bound_s)
-    await asyncio.gather(*(reader.until(lab.ended, bound_s) for reader in readers))
+    first_s = min(bound_s, FIRST_EVENT_WITHIN_S)
+    begun = any(await asyncio.gather(*(reader.until(lab.seen(1), first_s) for reader in readers)))
+    if begun:
+        await asyncio.gather(*(reader.until(lab.ended, bound_s) for reader in readers))
     lab.facts["ended"] = [lab.ended(reader) for reader in readers]
     for number, job in enumerate(jobs):
         await views_after_running(lab, number, job)
-    if not shaped and len(jobs) == NATURAL_JOBS:
+    if not shaped and begun and len(jobs) == NATURAL_JOBS:
         await carry_cursors(lab, jobs[0], jobs[1:], "long replay")
     for number, job in enumerate(jobs):
         if not lab.facts["ended"][number] and lab.shared.has("cancel"):

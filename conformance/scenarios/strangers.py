@@ -60,8 +60,10 @@ def resources(lab: Lab) -> Iterator[tuple[str, str, str]]:
     """(name, method, path) of every resource of a job."""
     api = lab.profile.api
     yield "stream", "GET", api.stream
-    yield "snapshot", "GET", api.snapshot
-    yield "events", "GET", api.events
+    if api.snapshot:
+        yield "snapshot", "GET", api.snapshot
+    if api.events:
+        yield "events", "GET", api.events
     if lab.shared.has("cancel"):
         yield "cancel", "POST", api.cancel
 
@@ -102,6 +104,8 @@ async def _unknown(lab: Lab, job: Job, limit: asyncio.Semaphore) -> None:
             for name, method, path in resources(lab)
         )
     )
+    if not lab.profile.api.snapshot:
+        return
     # Whoever knows an id may read; where a target forbids it, that must look like a missing job.
     stranger = [(lab.profile.api.client_id_header, lab.new_client())]
     await lab.ask("GET", job.snapshot, label="foreign snapshot", headers=stranger)
@@ -160,6 +164,7 @@ async def _injections(lab: Lab, job: Job, limit: asyncio.Semaphore) -> None:
         return Wording("GET", target, (("Accept", "*/*"), ("Connection", "close"), *more))
 
     asks: list[tuple[str, Wording]] = []
+    view = api.snapshot or api.stream
     values = injections(name)
     if not lab.shared.shaped:
         values = {"CRLF": values["CRLF"]}  # each may start a job that costs something
@@ -169,10 +174,10 @@ async def _injections(lab: Lab, job: Job, limit: asyncio.Semaphore) -> None:
         asks += [
             (f"inject query {kind}", start(target=f"{api.start}?type={sendable}&id={sendable}")),
             (f"inject path {kind}", get(f"{api.start}/{sendable}")),
-            (f"inject id {kind}", get(api.snapshot.replace("{job_id}", sendable))),
+            (f"inject id {kind}", get(view.replace("{job_id}", sendable))),
             (
                 f"inject cursor {kind}",
-                get(lab.client.below(job.snapshot) + f"?{api.cursor_query}={sendable}"),
+                get(view.replace("{job_id}", job.job_id) + f"?{api.cursor_query}={sendable}"),
             ),
             (f"inject slash {kind}", get(f"/{sendable}/..//")),
         ]

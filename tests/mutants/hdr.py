@@ -263,6 +263,7 @@ MUTANTS: list[Mutant] = [
     Mutant(
         name="hdr-text-plain",
         breaks=("HDR-01",),
+        follows=("PROXY-01", "PROXY-02", "PROXY-03", "PROXY-04", "PROXY-05"),
         patch=partial(stream_header, "Content-Type", "text/plain; charset=utf-8"),
         about="Streams are text/plain.",
     ),

@@ -26,7 +26,7 @@ STOP_BOUND_S = 4.0
 SOURCES = ("reference_server", "streamgauge", "conformance", "tests/mutants")
 #: What is running now, so that an interrupted run leaves nothing behind.
 RUNNING: set[subprocess.Popen[bytes]] = set()
-SUITE = ("-m", "pytest", "conformance", "-q", "-p", "no:cacheprovider")
+SUITE = ("-m", "pytest", "conformance", "-q", "-p", "no:cacheprovider", "-p", "no:hypothesispytest")
 ENVIRONMENT: Mapping[str, str] = {
     "HOST": "127.0.0.1",
     "PORT": "0",

@@ -15,7 +15,7 @@ from .wire import on_frames
 
 _RAW = (
     *(f"WIRE-{n:02}" for n in (3, 7, 8, 10)),
-    *("REPLAY-01", "REPLAY-02", "PRIV-02", "HDR-11"),
+    *("REPLAY-01", "REPLAY-02", "PRIV-02", "HDR-11", "PAD-01"),
 )
 
 

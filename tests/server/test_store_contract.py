@@ -58,16 +58,18 @@ class SetClock(Clock):
 class SetPostgresStore(PostgresStore):
     """Takes its time from a file, as the database's own clock cannot be moved."""
 
-    def __init__(self, dsn: str, clock_file: Path) -> None:
+    def __init__(self, dsn: str, clock_file: Path, defining: asyncio.Lock) -> None:
         super().__init__(PostgresOptions(dsn))
         self._clock_file = clock_file
+        self._defining = defining
 
     async def open(self) -> None:
         await super().open()
-        await self._fetch(
-            "CREATE OR REPLACE FUNCTION run_clock() RETURNS float8 LANGUAGE sql VOLATILE AS"
-            f" $$ SELECT pg_read_file('{self._clock_file}')::float8 $$"
-        )
+        async with self._defining:  # PostgreSQL refuses to replace a function twice at once
+            await self._fetch(
+                "CREATE OR REPLACE FUNCTION run_clock() RETURNS float8 LANGUAGE sql VOLATILE AS"
+                f" $$ SELECT pg_read_file('{self._clock_file}')::float8 $$"
+            )
 
 
 Factory = Callable[[], Store]
@@ -78,7 +80,8 @@ def postgres_stores(request: pytest.FixtureRequest, clock: SetClock, _folder: Pa
     dsn = request.getfixturevalue("postgres_dsn")
     clock.mirror = server.folder / "clock"
     clock.time = clock.time
-    return lambda: SetPostgresStore(dsn, clock.mirror)
+    defining = asyncio.Lock()
+    return lambda: SetPostgresStore(dsn, clock.mirror, defining)
 
 
 BACKENDS: dict[str, Callable[[pytest.FixtureRequest, SetClock, Path], Factory]] = {
