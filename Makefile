@@ -4,7 +4,7 @@
 # fix    let the formatter and the linter mend what they can
 # lock   choose the pinned versions anew
 # mutants  every broken server against the suite, and the kill matrix
-# deps-system  what the tests use of the system: real proxies and a browser (Debian, as root)
+# deps-system  what the tests use of the system: proxies, a browser, stores (Debian, as root)
 # witnesses  install the npm client that runs give their streams to (needs Node 20 and npm)
 # clean  remove what the above made
 
@@ -42,7 +42,7 @@ mutants: $(INSTALLED)
 	$(BIN)/python -m tests.mutants
 
 # RUNLEVEL=1 keeps Debian from starting the services that it installs: the tests start their own.
-SYSTEM := nginx haproxy caddy chromium
+SYSTEM := nginx haproxy caddy chromium postgresql redis-server
 deps-system:
 	@command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ] || { \
 	  echo "install by hand (this needs Debian and root): $(SYSTEM) nodejs npm" >&2; exit 2; }

@@ -277,7 +277,7 @@ def test_jobs_do_not_wait_for_readers(run: Run) -> Found:
     size = sum(len(read.data) for read in slow.reads)
     took_s = slow.ended_at - slow.sent_at
     if not has_terminal(got, run.profile):
-        _not_intact(slow, size, took_s, len(unread))
+        _not_intact(run, slow, size, took_s, len(unread))
     elif took_s < SLOW_SHARE * size / rate:
         raise Unable(f"the slow reader got {size:,} octets in {took_s:.1f} s: that is not slow")
     said, shown = difference(log, got)
@@ -301,6 +301,7 @@ def _not_over(run: Run, bundle: Bundle) -> None:
         raise _no_stall(run)
     # That it ended later proves nothing: a target that is only slow ends later, too.
     if bundle.facts.get("stood still"):
+        require_calm(run)
         raise Broken(
             f"a job did not end while all of its readers stalled ({moved})",
             *(Exhibit(r, "a reader that took nothing") for r in stalled),
@@ -309,9 +310,11 @@ def _not_over(run: Run, bundle: Bundle) -> None:
     raise Unable("the job was not over in time, but it went on: the target is too slow for this")
 
 
-def _not_intact(slow: Recording, size: int, took_s: float, count: int) -> None:
+def _not_intact(run: Run, slow: Recording, size: int, took_s: float, count: int) -> None:
     """Judge a slow reader that did not get the whole log."""
     last = slow.reads[-1].at if slow.reads else slow.sent_at
+    if slow.end in (End.LEFT, End.TIMEOUT):
+        require_calm(run)  # it was the suite that stopped waiting
     if slow.end is End.LEFT and slow.ended_at - last < SILENT_S:
         raise Unable(f"only {size:,} octets came in {took_s:.0f} s, and they still came")
     how = "stopped" if slow.end is End.LEFT else f"was cut ({slow.end.value})"

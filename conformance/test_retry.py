@@ -14,6 +14,7 @@ from streamgauge.results import Exhibit
 from streamgauge.verdict import Broken, Found, Unable
 
 from .assembling import assembled, cut_by_relay, parts
+from .clocks import require_calm
 from .comparing import difference, suffix
 from .finals import log_of
 from .reading import all_streams, exhibit, is_log, recycled, stream_log
@@ -125,6 +126,7 @@ def test_a_reconnect_storm_is_survived(run: Run) -> Found:
             refusals += recording.status in TURNED_AWAY
         at = _served_at(run, client[-1])
         if at is None or at - cut_at > within_s:
+            require_calm(run)
             waited = (at or client[-1].ended_at) - cut_at
             raise Broken(
                 f"a client of a reconnect storm was not served after {waited:.1f} s "
