@@ -96,6 +96,8 @@ def test_events_arrive_within_the_declared_lag(run: Run) -> Found:
     least = percentile((each.least for each in lags), 0.95)
     most = percentile((each.most for each in lags), 0.95)
     told = f"p95 lag between {max(0.0, least) * 1000:.0f} and {most * 1000:.0f} ms"
+    if bound <= least < bound + slack_s(run):
+        raise Unable(f"{told}: this machine was too busy to tell whose delay that is")
     if least >= bound:
         raise Broken(
             f"{told}: declared is {bound:g} s (worst: {worst[2].type} {worst[2].id} at least "

@@ -220,11 +220,12 @@ class Lab:
         client_id: str | None,
         key: str | None = None,
         wait: bool = False,
+        at: Client | None = None,
     ) -> Recording:
-        """Ask for a job and record the answer, whatever it is."""
+        """Ask for a job, at another instance if need be, and record the answer, whatever it is."""
         return await self.ask(
             "POST",
-            self.profile.api.start,
+            at.url(self.profile.api.start) if at is not None else self.profile.api.start,
             label=label,
             headers=self.start_headers(client_id, key),
             body=self.start_body(shape, wait=wait),
@@ -433,7 +434,7 @@ class Lab:
     ) -> Recording:
         if absent := self._absent(label, path):
             return absent
-        starts = method == "POST" and path == self.profile.api.start
+        starts = method == "POST" and self._is_start(path)
         if starts:
             self.shared.jobs.take()
         live = self._note(
@@ -452,6 +453,10 @@ class Lab:
         if starts:
             self.shared.jobs.settle(answer)
         return answer
+
+    def _is_start(self, path: str) -> bool:
+        everywhere = (self.client, *self.shared.instances)
+        return self.client.url(path) in {each.url(self.profile.api.start) for each in everywhere}
 
     async def on(self, client: Client, path: str, *, label: str, job: Job) -> Recording:
         """Read a stream to its end on another instance of the deployment."""

@@ -54,9 +54,9 @@ FAMILIES = {
 #: proxy can show.
 CHECKED_FAMILIES = frozenset(
     {"WIRE", "HDR", "RT", "PAD", "REPLAY", "LATE", "SNAP", "POLL", "HB", "LIFE", "QUOTA"}
-    | {"ISO", "BAD", "SEC", "PRIV", "CORS", "OPS", "BP", "H2", "RETRY", "PROXY"}
+    | {"ISO", "BAD", "SEC", "PRIV", "CORS", "OPS", "BP", "H2", "RETRY", "PROXY", "MI"}
 )
-CHECKED_NEEDS = frozenset({"U", "J", "P", "J/P", "U/B", "U/K"})
+CHECKED_NEEDS = frozenset({"U", "J", "P", "I", "J/P", "U/B", "U/K"})
 
 #: Members of a profile whose default is too long for a cell of the page.
 IN_WORDS = {"names", "start_body"}

@@ -11,6 +11,7 @@ from .caching import caching
 from .cors import cors
 from .crowd import crowd
 from .cuts import cuts
+from .elsewhere import elsewhere
 from .endings import endings
 from .fuzz import fuzz
 from .history import history
@@ -125,16 +126,16 @@ SCENARIOS: Final = (
         "mistakes",
         mistakes,
         "requests that cannot be taken as they are",
-        jobs=2,
-        natural_jobs=2,
+        jobs=6,
+        natural_jobs=6,
         lasts=_lasts(8.0),
     ),
     Scenario(
         "strangers",
         strangers,
         "jobs that do not exist, texts that want into headers",
-        jobs=8,
-        natural_jobs=8,
+        jobs=42,
+        natural_jobs=10,
         lasts=_lasts(5.0),
     ),
     Scenario("fuzz", fuzz, "requests by dice", jobs=30, natural_jobs=30, lasts=_lasts(8.0)),
@@ -160,7 +161,7 @@ SCENARIOS: Final = (
         "stalled", stalled, "jobs whose readers stall", jobs=4, natural_jobs=0, lasts=_lasts(15.0)
     ),
     Scenario("http2", http2, "streams that share an HTTP/2 connection", jobs=4, lasts=_lasts(10.0)),
-    Scenario("cors", cors, "pages of other origins", jobs=2, natural_jobs=1, lasts=_lasts(3.0)),
+    Scenario("cors", cors, "pages of other origins", jobs=6, natural_jobs=6, lasts=_lasts(3.0)),
     Scenario("operations", operations, "health checks and metrics", jobs=1, lasts=_lasts(3.0)),
     Scenario(
         "browser",
@@ -183,5 +184,8 @@ SCENARIOS: Final = (
     Scenario("rough", rough, "a running job through a bad network", jobs=2, lasts=_lasts(15.0)),
     Scenario("caching", caching, "a job behind a prefix and a cache", jobs=2, lasts=_lasts(8.0)),
     Scenario("cuts", cuts, "streams that are cut", jobs=4, lasts=_lasts(12.0)),
+    Scenario(
+        "elsewhere", elsewhere, "jobs of one instance on the others", jobs=42, lasts=_lasts(10.0)
+    ),
     Scenario("storm", storm, "a reconnect storm", jobs=2, lasts=_lasts(10.0)),
 )

@@ -80,7 +80,12 @@ def start_head(lab: Lab, *more: tuple[str, str], media_type: str = "") -> tuple[
 async def tell(lab: Lab, wording: Wording, label: str, **how: Any) -> Recording:
     """Say it, keep the recording, and end what it should not have begun."""
     how["bound_s"] = min(how.get("bound_s", 8.0), max(0.1, lab.left_s()))
+    starts = wording.method == "POST" and wording.target.startswith(lab.profile.api.start)
+    if starts:
+        lab.shared.jobs.take()
     recording = await say(lab.client, wording, label=label, **how)
+    if starts:
+        lab.shared.jobs.settle(recording)
     lab.keep(recording)
     job = lab.job_of(recording) if wording.method == "POST" else None
     if job is not None and not lab.shared.shaped and lab.shared.has("cancel"):

@@ -11,6 +11,7 @@ MODULES = (
     *("bp", "h2"),
     *("cors", "ops"),
     *("retry", "proxy"),
+    "mi",
 )
 
 

@@ -42,4 +42,10 @@ CONTROLS: list[Control] = [
         env=MEMORY,
         about="The memory store keeps 2,000 events of a job and says what it has dropped.",
     ),
+    Control(
+        name="three-instances",
+        passes=("MI-01", "MI-02", "MI-03", "MI-10"),
+        instances=3,
+        about="Three processes on one SQLite store, each of which knows every job.",
+    ),
 ]

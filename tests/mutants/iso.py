@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import re
 import time
 import uuid
 from collections import deque
@@ -103,7 +104,9 @@ def _forbidden() -> None:
 
 def _ids_from(make: Callable[[], str]) -> None:
     from reference_server import app
+    from reference_server.api import requests
 
+    put(requests, "_JOB_ID", re.compile(r"[0-9a-f-]{36}"))
     original = app.create_app
 
     def with_ids(settings: Any, parts: Any) -> Any:
@@ -266,7 +269,7 @@ MUTANTS: list[Mutant] = [
     Mutant(
         name="iso-one-index",
         breaks=("ISO-04",),
-        follows=("REPLAY-08", "REPLAY-09", "POLL-05"),
+        follows=("REPLAY-08", "REPLAY-09", "POLL-02", "POLL-05"),
         patch=_one_index,
         about="Polling with a cursor ahead of the job goes on in a job that has such an event.",
     ),

@@ -36,6 +36,8 @@ class Mutant:
     """Settings that differ from the usual ones of a mutant."""
     profile: str = "scaled.toml"
     """A file beside this one."""
+    instances: int = 1
+    """So many processes serve; the suite is told all their addresses."""
 
     @property
     def section(self) -> str:
@@ -53,6 +55,7 @@ class Control:
     patch: Callable[[], None] = unpatched
     env: Mapping[str, str] = field(default_factory=dict)
     profile: str = "scaled.toml"
+    instances: int = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,6 +68,7 @@ class NullTarget:
     """Serves until the process is ended, after one line `listening on URL`."""
     env: Mapping[str, str] = field(default_factory=dict)
     profile: str = "scaled.toml"
+    instances: int = 1
 
 
 Subject = Mutant | Control | NullTarget

@@ -97,7 +97,25 @@ def run(subject: Subject, bound_s: float = RUN_BOUND_S) -> Outcome:
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix=f"mutant-{subject.name}-") as name:
         folder = Path(name)
-        errors = (folder / "stderr.log").open("wb")
+        servers: list[subprocess.Popen[bytes]] = []
+        try:
+            urls = []
+            for number in range(1, subject.instances + 1):
+                servers.append(_serve(subject, folder, number))
+                urls.append(_address(servers[-1]))
+            if not all(urls):
+                said = (folder / "stderr.log").read_text("utf-8", "replace")[-2000:]
+                return Outcome(subject.name, [f"the server did not start: {said}"])
+            ended = _judge(subject, urls, folder, bound_s)
+            return _outcome(subject, folder, ended, time.monotonic() - began)
+        finally:
+            for server in servers:
+                _stop(server)
+
+
+def _serve(subject: Subject, folder: Path, number: int) -> subprocess.Popen[bytes]:
+    """Start one instance; all of a subject share their folder, so also a SQLite store."""
+    with (folder / "stderr.log").open("ab") as errors:
         server = subprocess.Popen(
             [sys.executable, "-m", "tests.mutants.serve", subject.name],
             cwd=ROOT,
@@ -106,23 +124,15 @@ def run(subject: Subject, bound_s: float = RUN_BOUND_S) -> Outcome:
                 **COMPILED_ONCE,
                 **ENVIRONMENT,
                 "SQLITE_PATH": str(folder / "jobs.db"),
+                "INSTANCE_ID": f"instance-{number}",
                 **subject.env,
             },
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=errors,
         )
-        RUNNING.add(server)
-        try:
-            url = _address(server)
-            if not url:
-                said = (folder / "stderr.log").read_text("utf-8", "replace")[-2000:]
-                return Outcome(subject.name, [f"the server did not start: {said}"])
-            ended = _judge(subject, url, folder, bound_s)
-            return _outcome(subject, folder, ended, time.monotonic() - began)
-        finally:
-            _stop(server)
-            errors.close()
+    RUNNING.add(server)
+    return server
 
 
 def _address(server: subprocess.Popen[bytes]) -> str:
@@ -132,9 +142,11 @@ def _address(server: subprocess.Popen[bytes]) -> str:
     return line.removeprefix("listening on ").strip() if line.startswith("listening on ") else ""
 
 
-def _judge(subject: Subject, url: str, folder: Path, bound_s: float) -> str:
+def _judge(subject: Subject, urls: list[str], folder: Path, bound_s: float) -> str:
     """Run the suite; returns why it did not end by itself, "" where it did."""
+    url, *others = urls
     command = [sys.executable, *SUITE, "--base-url", url, "--report-dir", str(folder / "report")]
+    command += [f"--instance={other}" for other in others]
     command += ["--profile", str(Path(__file__).parent / subject.profile)]
     with (folder / "suite.log").open("wb") as log:
         suite = subprocess.Popen(
