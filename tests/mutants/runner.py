@@ -23,6 +23,7 @@ REPORTS = ROOT / "reports" / "mutants"
 RUN_BOUND_S = 180.0
 START_BOUND_S = 20.0
 STOP_BOUND_S = 4.0
+TOLD = KILLED | {"error", "could_not_test"}
 SOURCES = ("reference_server", "streamgauge", "conformance", "tests/mutants")
 #: What is running now, so that an interrupted run leaves nothing behind.
 RUNNING: set[subprocess.Popen[bytes]] = set()
@@ -55,7 +56,7 @@ class Outcome:
     problems: list[str]
     verdicts: dict[str, str] = field(default_factory=dict)
     messages: dict[str, str] = field(default_factory=dict)
-    """Of what was red or should have been."""
+    """Of what was red or should have been, and of what could not be tested."""
     seconds: float = 0.0
 
     @property
@@ -185,7 +186,7 @@ def _outcome(subject: Subject, folder: Path, ended: str, seconds: float) -> Outc
         messages={
             row["id"]: row["message"][:1500]
             for row in results["checks"]
-            if row["verdict"] in KILLED | {"error"} or row["id"] in wanted
+            if row["verdict"] in TOLD or row["id"] in wanted
         },
         seconds=round(seconds, 1),
     )
