@@ -9,8 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from streamgauge.check import Run
-from streamgauge.lab import outcome
-from streamgauge.recording import Bundle, End, Recording
+from streamgauge.recording import Bundle, End, Recording, outcome
 from streamgauge.results import Exhibit
 from streamgauge.verdict import Broken, Unable
 

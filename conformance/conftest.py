@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from conformance.scenarios import SCENARIOS
-from streamgauge.lab import Scenario
+from streamgauge.scenario import Scenario
 
 pytest_plugins = ["streamgauge.plugin"]
 

@@ -9,8 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from streamgauge.check import Run
-from streamgauge.lab import outcome
-from streamgauge.recording import Bundle, Recording
+from streamgauge.recording import Bundle, Recording, outcome
 from streamgauge.verdict import Broken, Inapplicable, Unable
 
 from .reading import Seen, succeeded

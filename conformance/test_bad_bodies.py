@@ -7,8 +7,7 @@ be served.
 from __future__ import annotations
 
 from streamgauge.check import Run, check
-from streamgauge.lab import outcome
-from streamgauge.recording import End, Recording
+from streamgauge.recording import End, Recording, outcome
 from streamgauge.verdict import Broken, Found, Unable
 
 from .finals import unanswered

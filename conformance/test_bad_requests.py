@@ -9,8 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from streamgauge.check import Run, check
-from streamgauge.lab import outcome
-from streamgauge.recording import Recording
+from streamgauge.recording import Recording, outcome
 from streamgauge.verdict import Broken, Found, Unable
 
 from .finals import unanswered

@@ -8,8 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from streamgauge.check import Run, check
-from streamgauge.lab import outcome
-from streamgauge.recording import Bundle, End, Recording
+from streamgauge.recording import Bundle, End, Recording, outcome
 from streamgauge.verdict import Broken, Found, Inapplicable, Unable
 
 from .browsing import judge_browser

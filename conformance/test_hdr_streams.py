@@ -10,8 +10,7 @@ import re
 from collections.abc import Iterator
 
 from streamgauge.check import Run, check
-from streamgauge.lab import outcome
-from streamgauge.recording import Recording
+from streamgauge.recording import Recording, outcome
 from streamgauge.verdict import Broken, Found, Unable
 
 from .reading import all_streams

@@ -11,8 +11,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from streamgauge.check import Run, check
-from streamgauge.lab import outcome
-from streamgauge.recording import Bundle, Recording
+from streamgauge.recording import Bundle, Recording, outcome
 from streamgauge.verdict import Broken, Found, Inapplicable, Unable
 
 from .finals import job_of, unanswered

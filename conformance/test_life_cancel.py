@@ -7,8 +7,7 @@ it began is the case that is most easily forgotten.
 from __future__ import annotations
 
 from streamgauge.check import Run, check
-from streamgauge.lab import outcome
-from streamgauge.recording import Bundle, Recording
+from streamgauge.recording import Bundle, Recording, outcome
 from streamgauge.verdict import Broken, Found, Unable
 
 from .reading import exhibit, has_terminal, listed, stream_log, succeeded

@@ -6,8 +6,7 @@ A client that lost the answer to its start asks again. Without the key it would 
 from __future__ import annotations
 
 from streamgauge.check import Run, check
-from streamgauge.lab import outcome
-from streamgauge.recording import Recording
+from streamgauge.recording import Recording, outcome
 from streamgauge.verdict import Broken, Found, Unable
 
 from .reading import succeeded

@@ -9,8 +9,7 @@ from __future__ import annotations
 from statistics import median
 
 from streamgauge.check import Run, check
-from streamgauge.lab import outcome
-from streamgauge.recording import End, Recording
+from streamgauge.recording import End, Recording, outcome
 from streamgauge.verdict import Broken, Found, Unable
 
 from .reading import stream_log

@@ -9,8 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from streamgauge.check import Run, check
-from streamgauge.lab import outcome
-from streamgauge.recording import Bundle, Recording
+from streamgauge.recording import Bundle, Recording, outcome
 from streamgauge.results import Exhibit
 from streamgauge.verdict import Broken, Found, NotRun, Unable
 

@@ -9,9 +9,8 @@ from __future__ import annotations
 from itertools import pairwise
 
 from streamgauge.check import Run, check
-from streamgauge.lab import outcome
 from streamgauge.metrics import MetricsError, is_counted, measure, samples
-from streamgauge.recording import Bundle, End, Recording
+from streamgauge.recording import Bundle, End, Recording, outcome
 from streamgauge.verdict import Broken, Found, Unable
 
 from .reading import succeeded

@@ -10,8 +10,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from streamgauge.check import Run, check
-from streamgauge.lab import outcome
-from streamgauge.recording import End, Recording
+from streamgauge.recording import End, Recording, outcome
 from streamgauge.relay.real import INSTALL, KINDS
 from streamgauge.results import Exhibit
 from streamgauge.verdict import Broken, Found, Unable

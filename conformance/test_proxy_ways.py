@@ -5,8 +5,7 @@ from __future__ import annotations
 from itertools import pairwise
 
 from streamgauge.check import Run, check
-from streamgauge.lab import outcome
-from streamgauge.recording import Recording
+from streamgauge.recording import Recording, outcome
 from streamgauge.results import Exhibit
 from streamgauge.verdict import Broken, Found, Unable
 

@@ -9,8 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from streamgauge.check import Run, check
-from streamgauge.lab import outcome
-from streamgauge.recording import Bundle, End, Recording
+from streamgauge.recording import Bundle, End, Recording, outcome
 from streamgauge.verdict import Broken, Found, Unable
 
 from .quotas import (

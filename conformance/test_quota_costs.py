@@ -7,8 +7,7 @@ it never had; and a run that ends must not give its start back.
 from __future__ import annotations
 
 from streamgauge.check import Run, check
-from streamgauge.lab import outcome
-from streamgauge.recording import Bundle
+from streamgauge.recording import Bundle, outcome
 from streamgauge.verdict import Broken, Found, Unable
 
 from .quotas import (

@@ -7,7 +7,7 @@ kept for all clients together shuts out those who have done nothing.
 from __future__ import annotations
 
 from streamgauge.check import Run, check
-from streamgauge.lab import outcome
+from streamgauge.recording import outcome
 from streamgauge.verdict import Broken, Found, Unable
 
 from .quotas import (

@@ -9,8 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from streamgauge.check import Run, check
-from streamgauge.lab import outcome
-from streamgauge.recording import Bundle, End, Recording
+from streamgauge.recording import Bundle, End, Recording, outcome
 from streamgauge.verdict import Broken, Found, Unable
 
 from .quotas import all_let_in, declared_runs, end_status, is_refused, refusals_of, require_counted

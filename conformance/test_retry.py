@@ -8,8 +8,7 @@ everybody at once.
 from __future__ import annotations
 
 from streamgauge.check import Run, check
-from streamgauge.lab import outcome
-from streamgauge.recording import Bundle, Recording
+from streamgauge.recording import Bundle, Recording, outcome
 from streamgauge.results import Exhibit
 from streamgauge.verdict import Broken, Found, Unable
 

@@ -11,8 +11,7 @@ from collections.abc import Iterator, Mapping
 from urllib.parse import unquote
 
 from streamgauge.check import Run, check
-from streamgauge.lab import outcome
-from streamgauge.recording import End, Recording
+from streamgauge.recording import End, Recording, outcome
 from streamgauge.results import Exhibit
 from streamgauge.verdict import Broken, Found, Unable
 

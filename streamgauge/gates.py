@@ -11,7 +11,8 @@ from collections.abc import Callable
 from typing import Any
 
 from .client import LiveExchange
-from .lab import Job, Shared
+from .job import Job
+from .lab import Shared
 from .members import at_path, first_at, parsed
 from .sse import Block
 

@@ -9,54 +9,21 @@ from __future__ import annotations
 import asyncio
 import json
 import uuid
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from enum import Enum
 from typing import Any, Protocol
 from urllib.parse import quote
 
 from . import raw
 from .client import ANSWER_S, Client, LiveExchange
+from .job import Given, Job, Shape
 from .limits import Jobs
 from .members import at_path, first_at
 from .profile import Profile
-from .recording import Bundle, End, Recording, Request
+from .recording import Bundle, End, Recording, Request, outcome
 from .relay import Passage, Via
 from .sse import Block
 from .verdict import Unable
-
-Shape = Mapping[str, Any]
-
-
-class Means(Enum):
-    """How little of a target a scenario can make do with."""
-
-    STARTS = "jobs that it starts itself"
-    READS = "a job that it can read, as often as it likes"
-    STREAM = "one stream, read once"
-
-
-@dataclass(frozen=True, slots=True)
-class Given:
-    """A job that the user names, to be read and left alone."""
-
-    job_id: str = ""
-    stream: str = ""
-    """Its stream's URL where the user gave that; "" where the profile's path tells."""
-
-
-@dataclass(frozen=True, slots=True)
-class Job:
-    """A job that the target accepted, and where its views are."""
-
-    job_id: str
-    stream: str
-    snapshot: str
-    events: str
-    cancel: str
-    client_id: str
-    started: Recording
-    shape: Shape | None
 
 
 class Exchange(Protocol):
@@ -550,54 +517,3 @@ class Lab:
     def opened(self, live: LiveExchange) -> bool:
         """Condition: something of the body has arrived."""
         return bool(live.reads)
-
-
-async def together(*parts: Awaitable[object]) -> None:
-    """Play parts of a scenario side by side, each to its own end.
-
-    One part that could not take place must not cost the others their evidence: only when all are
-    over is the first reason (or the first fault) raised.
-    """
-    outcomes = await asyncio.gather(*parts, return_exceptions=True)
-    faults = [outcome for outcome in outcomes if isinstance(outcome, BaseException)]
-    if faults:
-        raise next((fault for fault in faults if not isinstance(fault, Unable)), faults[0])
-
-
-def _a_while(profile: Profile, long: bool) -> float:
-    """How long a scenario takes that says nothing else of itself."""
-    return 10.0
-
-
-@dataclass(frozen=True, slots=True)
-class Scenario:
-    """A named way of using the target. Its name is the fixture by which checks ask for it."""
-
-    name: str
-    run: Callable[[Lab], Awaitable[None]]
-    about: str
-    """What it does, for the progress line."""
-    makes_do_with: Means = Means.STARTS
-    patient: bool = False
-    """It mostly waits for seconds, so that judging beside it does not disturb its timing."""
-    jobs: int = 12
-    """How many jobs it starts at most (with the default quota), where they can be shaped."""
-    natural_jobs: int = 0
-    """The same where they cannot."""
-    lasts: Callable[[Profile, bool], float] = _a_while
-    """How long it takes in seconds, by the profile and whether the run is a long one."""
-
-
-def outcome(recording: Recording) -> str:
-    """What became of an exchange, in words."""
-    if recording.status is None:
-        said = f" ({recording.error})" if recording.error else ""
-        words = {
-            "refused": "no connection",
-            "timeout": f"no answer within {recording.ended_at - recording.sent_at:.1f} s",
-            "left": "no answer before the suite had to go on",
-        }
-        return words.get(recording.end.value, f"the connection ended: {recording.end.value}") + said
-    excerpt = recording.body[:160].decode("utf-8", "replace").strip()
-    more = f": {excerpt}" if excerpt and recording.status >= 300 else ""
-    return f"status {recording.status}{more}"

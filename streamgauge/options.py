@@ -14,8 +14,8 @@ import pytest
 
 from .access import Access, AccessError, access
 from .collect import Target
+from .job import Given
 from .known import KnownError, load_known
-from .lab import Given
 from .profile import Profile, ProfileError, bundled_profiles, load_profile
 from .secrets import split_query
 

@@ -26,7 +26,6 @@ from .check import RUN_FIXTURE, Check, Run, judge
 from .collect import Evidence, Target, Unreachable, collect
 from .explain import Cause, explain
 from .known import mark, notes
-from .lab import Scenario
 from .limits import LEFT_OUT, NOT_BEGUN
 from .options import UsageError, add_options, hide_query, known_from, target_from
 from .progress import Progress
@@ -43,6 +42,7 @@ from .results import (
     Evidence as Counted,
 )
 from .saved import evidence_from, trace_meta
+from .scenario import Scenario
 from .selection import UnknownName, chosen, listing, markers, names_of, terms
 from .trace import TraceError, save
 from .witness import Witness, hear

@@ -264,3 +264,18 @@ def _names_job(recording: Recording, job_id: str) -> bool:
         and str(recording.json.get("job_id")) == job_id
         and "shape" in recording.info
     )
+
+
+def outcome(recording: Recording) -> str:
+    """What became of an exchange, in words."""
+    if recording.status is None:
+        said = f" ({recording.error})" if recording.error else ""
+        words = {
+            "refused": "no connection",
+            "timeout": f"no answer within {recording.ended_at - recording.sent_at:.1f} s",
+            "left": "no answer before the suite had to go on",
+        }
+        return words.get(recording.end.value, f"the connection ended: {recording.end.value}") + said
+    excerpt = recording.body[:160].decode("utf-8", "replace").strip()
+    more = f": {excerpt}" if excerpt and recording.status >= 300 else ""
+    return f"status {recording.status}{more}"

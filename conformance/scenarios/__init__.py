@@ -3,8 +3,8 @@
 from collections.abc import Callable
 from typing import Final
 
-from streamgauge.lab import Means, Scenario
 from streamgauge.profile import Profile
+from streamgauge.scenario import Means, Scenario
 
 from .browser import browser
 from .caching import caching

@@ -7,7 +7,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from streamgauge.browser import BrowserMissing, chromium, executable
-from streamgauge.lab import Job, Lab
+from streamgauge.job import Job
+from streamgauge.lab import Lab
 from streamgauge.verdict import Unable
 
 from .forwarder import Forwarder, forwarding

@@ -7,7 +7,8 @@ from collections.abc import Iterable
 from typing import Any
 from urllib.parse import quote
 
-from streamgauge.lab import Job, Lab
+from streamgauge.job import Job
+from streamgauge.lab import Lab
 from streamgauge.recording import Recording
 from streamgauge.relay import Passage, Powers
 from streamgauge.verdict import Unable

@@ -10,7 +10,8 @@ import json
 import uuid
 from typing import Any, Final
 
-from streamgauge.lab import Lab, Shape
+from streamgauge.job import Shape
+from streamgauge.lab import Lab
 
 #: One local part each, so that what is left of one address is not mistaken for another.
 EMAILS: Final = (

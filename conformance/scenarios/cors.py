@@ -7,8 +7,10 @@ import uuid
 from collections.abc import Iterator
 from urllib.parse import urlsplit
 
-from streamgauge.lab import Job, Lab, together
+from streamgauge.job import Job
+from streamgauge.lab import Lab
 from streamgauge.recording import Recording
+from streamgauge.scenario import together
 from streamgauge.verdict import Unable
 
 from .shapes import TINY, script

@@ -7,9 +7,11 @@ import random
 from collections.abc import Iterator, Sequence
 
 from streamgauge.client import LiveExchange
-from streamgauge.lab import Job, Lab, together
+from streamgauge.job import Job
+from streamgauge.lab import Lab
 from streamgauge.recording import Recording
 from streamgauge.relay import Passage, Powers, Via
+from streamgauge.scenario import together
 from streamgauge.verdict import Unable
 
 from .ending import KEPT_BACK_S, natural_end

@@ -13,7 +13,9 @@ from itertools import cycle
 from urllib.parse import quote
 
 from streamgauge.client import Client, LiveExchange
-from streamgauge.lab import Job, Lab, together
+from streamgauge.job import Job
+from streamgauge.lab import Lab
+from streamgauge.scenario import together
 from streamgauge.verdict import Unable
 
 from .reconnecting import cursor_after

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from streamgauge.lab import Job, Lab
+from streamgauge.job import Job
+from streamgauge.lab import Lab
 from streamgauge.verdict import Unable
 
 NATURAL_END_S = 90.0

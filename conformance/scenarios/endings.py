@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 
 from streamgauge.client import LiveExchange
-from streamgauge.lab import Job, Lab, Shape, together
+from streamgauge.job import Job, Shape
+from streamgauge.lab import Lab
+from streamgauge.scenario import together
 from streamgauge.verdict import Unable
 
 from .shapes import script

@@ -14,7 +14,8 @@ from typing import Any, Final
 from urllib.parse import quote
 
 from streamgauge.blunt import Wording
-from streamgauge.lab import Job, Lab
+from streamgauge.job import Job
+from streamgauge.lab import Lab
 
 from .mistakes import start_head, tell
 from .shapes import TINY, script

@@ -11,8 +11,9 @@ from urllib.parse import urlsplit
 
 from streamgauge.client import LiveExchange
 from streamgauge.collect import Unreachable
-from streamgauge.lab import Given, Job, Lab, outcome
-from streamgauge.recording import End, Recording, Request
+from streamgauge.job import Given, Job
+from streamgauge.lab import Lab
+from streamgauge.recording import End, Recording, Request, outcome
 from streamgauge.verdict import Unable
 
 READER = "reader 0"

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 
-from streamgauge.lab import Job, Lab, together
+from streamgauge.job import Job
+from streamgauge.lab import Lab
+from streamgauge.scenario import together
 from streamgauge.verdict import Unable
 
 from .over import FINAL

@@ -13,7 +13,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from streamgauge.h2client import WIDE, H2Connection, H2Stream
-from streamgauge.lab import Job, Lab
+from streamgauge.job import Job
+from streamgauge.lab import Lab
 from streamgauge.recording import End
 from streamgauge.verdict import Unable
 

@@ -6,7 +6,9 @@ import asyncio
 import uuid
 from urllib.parse import quote
 
-from streamgauge.lab import Job, Lab, together
+from streamgauge.job import Job
+from streamgauge.lab import Lab
+from streamgauge.scenario import together
 from streamgauge.verdict import Unable
 
 from .over import until_over

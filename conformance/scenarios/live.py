@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 
 from streamgauge.client import LiveExchange
-from streamgauge.lab import Job, Lab, together
+from streamgauge.job import Job
+from streamgauge.lab import Lab
+from streamgauge.scenario import together
 
 from .given import started_stream
 from .over import until_over

@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
-from streamgauge.lab import Job, Lab, together
+from streamgauge.job import Job
+from streamgauge.lab import Lab
 from streamgauge.recording import End
+from streamgauge.scenario import together
 from streamgauge.verdict import Unable
 
 from .over import until_over

@@ -11,8 +11,10 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from streamgauge.blunt import Wording, say
-from streamgauge.lab import Job, Lab, together
+from streamgauge.job import Job
+from streamgauge.lab import Lab
 from streamgauge.recording import Recording
+from streamgauge.scenario import together
 
 from .shapes import TINY, script
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import uuid
 
-from streamgauge.lab import Lab, outcome
+from streamgauge.lab import Lab
 from streamgauge.metrics import MetricsError, samples
-from streamgauge.recording import Recording
+from streamgauge.recording import Recording, outcome
 from streamgauge.verdict import Unable
 
 from .shapes import script

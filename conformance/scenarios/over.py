@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
-from streamgauge.lab import Job, Lab
+from streamgauge.job import Job
+from streamgauge.lab import Lab
 
 LOOK_EVERY_S = 0.5
 FINAL = ("completed", "failed", "canceled")

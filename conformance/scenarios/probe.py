@@ -9,9 +9,11 @@ from collections.abc import Sequence
 
 from streamgauge.collect import Unreachable
 from streamgauge.gates import keep_gates
-from streamgauge.lab import Job, Lab, outcome, together
+from streamgauge.job import Job
+from streamgauge.lab import Lab
 from streamgauge.limits import LEFT_OUT
-from streamgauge.recording import End, Recording
+from streamgauge.recording import End, Recording, outcome
+from streamgauge.scenario import together
 
 from .given import look_for_reading, the_only_stream
 from .shapes import PROBE_EVENTS, PROBE_TEXT, script

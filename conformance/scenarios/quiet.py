@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
-from streamgauge.lab import Job, Lab
+from streamgauge.job import Job
+from streamgauge.lab import Lab
 from streamgauge.sse import Block
 from streamgauge.verdict import Unable
 

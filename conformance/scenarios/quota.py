@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 
 from streamgauge.client import LiveExchange
-from streamgauge.lab import Job, Lab, Shape, together
+from streamgauge.job import Job, Shape
+from streamgauge.lab import Lab
 from streamgauge.raw import reset_at_once
 from streamgauge.recording import Recording
+from streamgauge.scenario import together
 from streamgauge.verdict import Unable
 
 from .shapes import TINY, script

@@ -6,7 +6,8 @@ import asyncio
 import random
 
 from streamgauge.client import LiveExchange
-from streamgauge.lab import Job, Lab
+from streamgauge.job import Job
+from streamgauge.lab import Lab
 from streamgauge.verdict import Unable
 
 from .shapes import script

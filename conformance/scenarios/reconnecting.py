@@ -12,7 +12,8 @@ from dataclasses import replace
 from urllib.parse import quote
 
 from streamgauge.client import LiveExchange
-from streamgauge.lab import Job, Lab
+from streamgauge.job import Job
+from streamgauge.lab import Lab
 from streamgauge.recording import Recording
 from streamgauge.relay import MOVED, Via
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 
-from streamgauge.lab import Job, Lab, together
+from streamgauge.job import Job
+from streamgauge.lab import Lab
 from streamgauge.relay import Passage, Powers, Via
+from streamgauge.scenario import together
 
 from .ending import KEPT_BACK_S, natural_end
 from .reconnecting import Way, follow

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 
-from streamgauge.lab import Job, Lab, Shape, outcome, together
-from streamgauge.recording import Recording
+from streamgauge.job import Job, Shape
+from streamgauge.lab import Lab
+from streamgauge.recording import Recording, outcome
+from streamgauge.scenario import together
 from streamgauge.verdict import Unable
 
 from .canaries import LINE_ENDS, canary, forgery, personal, start_saying

@@ -9,8 +9,10 @@ from __future__ import annotations
 import asyncio
 
 from streamgauge.client import LiveExchange
-from streamgauge.lab import Job, Lab, together
+from streamgauge.job import Job
+from streamgauge.lab import Lab
 from streamgauge.recording import End
+from streamgauge.scenario import together
 from streamgauge.stalled import StalledReader
 from streamgauge.timing import moment, percentile
 from streamgauge.verdict import Unable

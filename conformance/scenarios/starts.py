@@ -6,8 +6,10 @@ import asyncio
 import json
 
 from streamgauge.client import LiveExchange
-from streamgauge.lab import Job, Lab, together
+from streamgauge.job import Job
+from streamgauge.lab import Lab
 from streamgauge.recording import Recording
+from streamgauge.scenario import together
 
 from .shapes import script
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 
 from streamgauge.client import LiveExchange
-from streamgauge.lab import Job, Lab
+from streamgauge.job import Job
+from streamgauge.lab import Lab
 from streamgauge.verdict import Unable
 
 from .reconnecting import TURNED_AWAY, retry_after_s

@@ -8,7 +8,9 @@ from collections.abc import Iterator
 from typing import Final
 
 from streamgauge.blunt import Wording
-from streamgauge.lab import Job, Lab, together
+from streamgauge.job import Job
+from streamgauge.lab import Lab
+from streamgauge.scenario import together
 
 from .canaries import canary
 from .mistakes import start_head, tell, valid_body

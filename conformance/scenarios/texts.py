@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 
-from streamgauge.lab import Lab, Shape, together
+from streamgauge.job import Shape
+from streamgauge.lab import Lab
+from streamgauge.scenario import together
 from streamgauge.verdict import Unable
 
 from .shapes import EMPTY_TEXT, INJECTION_TEXT, SPACES_TEXT, UNICODE_TEXT, script

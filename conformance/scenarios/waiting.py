@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
-from streamgauge.lab import Lab, together
+from streamgauge.lab import Lab
+from streamgauge.scenario import together
 from streamgauge.verdict import Unable
 
 from .shapes import script
