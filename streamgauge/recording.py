@@ -152,11 +152,11 @@ class Recording:
         except (ValueError, RecursionError):
             return None
 
-    @property
+    @cached_property
     def media_type(self) -> str:
         return (self.header("content-type") or "").partition(";")[0].strip().lower()
 
-    @property
+    @cached_property
     def is_stream(self) -> bool:
         return self.status == 200 and self.media_type == "text/event-stream"
 
