@@ -20,8 +20,8 @@ from .clocks import clock_offset, require_calm, slack_s
 from .comparing import difference
 from .reading import Seen, has_gap, has_terminal, ids_of, stream_log, streams
 
-UNSENT_MIN_BYTES = 5 * 1024 * 1024
-"""More than the kernels on both sides take in by themselves (Linux: 4 MiB to send at most)."""
+UNSENT_MIN_BYTES = 6 * 1024 * 1024
+"""More than the kernels take in by themselves (Linux: 4 MiB to send at most), and a large write."""
 BIG_BYTES = 1_000_000
 SLOW_SHARE = 0.6
 """A slow reader that was this much quicker than it should have been has proven nothing."""

@@ -64,7 +64,7 @@ def test_a_dialect_keeps_its_profile(judged: dict[str, Outcome], name: str) -> N
     assert len(outcome.ids("pass")) >= PASSES_MIN[name]
     if name != "sse":  # what a stream of somebody else's job shows depends on when it is opened
         assert set(outcome.ids("could_not_test")) <= TOO_SMALL
-        assert outcome.results["verdict"] == "conformant"
+        assert outcome.results["verdict"] in ("conformant", "incomplete")
 
 
 @pytest.mark.parametrize("name", PASSES_MIN)

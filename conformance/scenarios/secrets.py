@@ -98,8 +98,7 @@ async def plain(lab: Lab) -> None:
     if begun:
         await asyncio.gather(*(reader.until(lab.ended, bound_s) for reader in readers))
     lab.facts["ended"] = [lab.ended(reader) for reader in readers]
-    for number, job in enumerate(jobs):
-        await views_after_running(lab, number, job)
+    await asyncio.gather(*(views_after_running(lab, n, job) for n, job in enumerate(jobs)))
     if not shaped and begun and len(jobs) == NATURAL_JOBS:
         await carry_cursors(lab, jobs[0], jobs[1:], "long replay")
     for number, job in enumerate(jobs):

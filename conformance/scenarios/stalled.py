@@ -11,7 +11,7 @@ import asyncio
 from streamgauge.client import LiveExchange
 from streamgauge.job import Job
 from streamgauge.lab import Lab
-from streamgauge.recording import End
+from streamgauge.recording import End, Recording
 from streamgauge.scenario import together
 from streamgauge.stalled import StalledReader
 from streamgauge.timing import moment, percentile
@@ -24,8 +24,8 @@ EVENTS = 480
 """Fewer than the smallest history that a target of this protocol keeps."""
 INTERVAL_MS = 8
 LASTS_S = EVENTS * INTERVAL_MS / 1000
-STALLING = script(EVENTS, INTERVAL_MS, payload_bytes=80 * 1024)
-"""A log of 6 MiB at least, of 8 MiB with padding."""
+STALLING = script(EVENTS, INTERVAL_MS, payload_bytes=112 * 1024)
+"""A log of 8 MiB at least: more than two kernels and a server that writes in large pieces hold."""
 ENDING_S = 15.0
 """How much longer than its script such a job may take."""
 BRIEF_S = 1.0
@@ -159,12 +159,17 @@ async def _until_over(lab: Lab, job: Job, name: str, within_s: float) -> bool:
 
 async def _stands_still(lab: Lab, job: Job) -> bool:
     """Whether the job's log does not grow any more."""
-    before = (await lab.snapshot(job, "unread still 0")).json
+    before = await lab.snapshot(job, "unread still 0")
     await asyncio.sleep(2.0)
-    after = (await lab.snapshot(job, "unread still 1")).json
-    if not isinstance(before, dict) or not isinstance(after, dict):
-        return False
-    return before.get("cursor") == after.get("cursor")
+    after = await lab.snapshot(job, "unread still 1")
+    cursors = [each.json.get("cursor") for each in (before, after) if _tells(each)]
+    return len(cursors) == 2 and cursors[0] == cursors[1]
+
+
+def _tells(snapshot: Recording) -> bool:
+    """A snapshot that could not be had (503, cut) says nothing of the log."""
+    body = snapshot.json
+    return snapshot.status == 200 and isinstance(body, dict) and body.get("cursor") is not None
 
 
 async def _natural(lab: Lab) -> None:

@@ -112,7 +112,7 @@ MUTANTS: list[Mutant] = [
     Mutant(
         name="late-live-only",
         breaks=("LATE-01",),
-        follows=("PROXY-07",),
+        follows=("BP-04", "RETRY-02", "RETRY-03", "PROXY-03", "PROXY-07"),
         patch=_live_only,
         about="Who joins a running job later than 0.7 s after its start gets only what is new.",
     ),
