@@ -18,6 +18,9 @@ from .comparing import difference, suffix
 from .reading import Seen, exhibit, has_gap, has_terminal, stream_log
 from .scenarios.reconnecting import CONNECTIONS_MAX
 
+ANSWER_S = 5.0
+"""Who is asked later than this before the client's time is up owes no answer."""
+STILL_COMING_S = 5.0
 SURVIVED = frozenset({204, 429, 503, 301, 302, 303, 307, 308})
 """Answers on the way that leave a client its cursor."""
 
@@ -94,6 +97,8 @@ def assembled(
         raise Unable(f"{what}: {CONNECTIONS_MAX} connections did not show the whole log")
     if len(events) < len(log) and not has_terminal(events, run.profile) and _ours(last):
         require_calm(run)  # a suite that is late reads too little before its own time is up
+        if events and last.ended_at - events[-1].at < STILL_COMING_S:
+            raise Unable(f"{what}: the client's time was up while events still came")
         fault = f"{fault}: after {last.ended_at - connections[0].sent_at:.0f} s it had not come"
     where = next((r for event, r in seen if event is place), last)
     before = connections[max(0, connections.index(where) - 1)]
@@ -125,5 +130,6 @@ def _resumed(recording: Recording) -> str:
 
 
 def _ours(recording: Recording) -> bool:
-    """Whether it was the suite that stopped waiting."""
-    return recording.end in (End.LEFT, End.TIMEOUT) and recording.answered
+    """Whether it was the suite that stopped waiting, for an answer also too soon to blame anybody."""
+    early = recording.answered or recording.ended_at - recording.sent_at < ANSWER_S
+    return recording.end in (End.LEFT, End.TIMEOUT) and early
