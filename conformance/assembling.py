@@ -130,6 +130,6 @@ def _resumed(recording: Recording) -> str:
 
 
 def _ours(recording: Recording) -> bool:
-    """Whether it was the suite that stopped waiting, for an answer also too soon to blame anybody."""
+    """Whether it was the suite that stopped waiting, for an answer perhaps too soon."""
     early = recording.answered or recording.ended_at - recording.sent_at < ANSWER_S
     return recording.end in (End.LEFT, End.TIMEOUT) and early

@@ -23,6 +23,8 @@ SCALED = {"quiz": 'extends = "quiz"\n[declared]\nheartbeat_s = 2.0\n'}
 PASSES_MIN = {"resume-agent": 34, "quiz": 20, "article-summarizer": 34, "sse": 20}
 TOO_SMALL = {"RT-07", "ISO-01", "BP-01", "BP-03", "BP-04", "BP-05", "PROXY-06"}
 """What these jobs cannot show: they have few events, small ones, and no text of the request's."""
+TOO_BUSY = {"RT-02"}
+"""Several runs at once may leave too little of this machine to time events."""
 
 
 def _post(url: str, body: object) -> dict[str, str]:
@@ -63,7 +65,7 @@ def test_a_dialect_keeps_its_profile(judged: dict[str, Outcome], name: str) -> N
     assert outcome.ids("fail", "error", "warn") == [], outcome.output
     assert len(outcome.ids("pass")) >= PASSES_MIN[name]
     if name != "sse":  # what a stream of somebody else's job shows depends on when it is opened
-        assert set(outcome.ids("could_not_test")) <= TOO_SMALL
+        assert set(outcome.ids("could_not_test")) <= TOO_SMALL | TOO_BUSY
         assert outcome.results["verdict"] in ("conformant", "incomplete")
 
 

@@ -25,7 +25,7 @@ from tests.suite_process import Outcome, SuiteProcess, in_background, listening
 DEFAULT_RUN_MAX_S = 150.0
 UNREACHABLE_MAX_S = 40.0
 """An address behind which nothing speaks HTTP is given up this soon, at the latest."""
-SILENT_MAX_S = 60.0
+SILENT_MAX_S = 75.0
 """When a target whose job never emits is done with; about 32 s on a quiet machine."""
 GONE_MAX_S = 15.0
 """From the last answer of a target that died until nothing is waited for any more."""
