@@ -112,7 +112,9 @@ MUTANTS: list[Mutant] = [
     Mutant(
         name="late-live-only",
         breaks=("LATE-01",),
-        follows=("BP-04", "RETRY-02", "RETRY-03", "PROXY-03", "PROXY-07"),
+        follows=(
+            *("BP-04", "RETRY-02", "RETRY-03", "RETRY-04", "PROXY-03", "PROXY-06", "PROXY-07"),
+        ),
         patch=_live_only,
         about="Who joins a running job later than 0.7 s after its start gets only what is new.",
     ),
