@@ -21,8 +21,8 @@ from tests.mutants.model import Control, Mutant, NullTarget, Subject, problems
 from tests.mutants.nulls import NEAR_MISSES
 from tests.suite_process import in_background
 
-#: A run mostly waits, but what it does it does in bursts: more at once would disturb each other.
-AT_ONCE = 2
+#: A run and its server keep a core busy; two on the hyperthreads of one take twice as long each.
+AT_ONCE = 1
 
 
 def first_of_each_section() -> list[Subject]:
