@@ -162,14 +162,19 @@ async def _stands_still(lab: Lab, job: Job) -> bool:
     before = await lab.snapshot(job, "unread still 0")
     await asyncio.sleep(2.0)
     after = await lab.snapshot(job, "unread still 1")
-    cursors = [each.json.get("cursor") for each in (before, after) if _tells(each)]
+    cursors = [each.json.get("cursor") for each in (before, after) if _shows_running(each)]
     return len(cursors) == 2 and cursors[0] == cursors[1]
 
 
-def _tells(snapshot: Recording) -> bool:
-    """A snapshot that could not be had (503, cut) says nothing of the log."""
+def _shows_running(snapshot: Recording) -> bool:
+    """Neither a snapshot that could not be had nor a job that is over tells of a standstill."""
     body = snapshot.json
-    return snapshot.status == 200 and isinstance(body, dict) and body.get("cursor") is not None
+    return (
+        snapshot.status == 200
+        and isinstance(body, dict)
+        and body.get("cursor") is not None
+        and body.get("status") not in FINAL
+    )
 
 
 async def _natural(lab: Lab) -> None:
