@@ -137,6 +137,15 @@ class Lab:
         """Seconds until the run has to be over."""
         return max(0.0, self.shared.deadline - self.now())
 
+    @property
+    def instances(self) -> tuple[Client, ...]:
+        """All that are known of the deployment, the one of the base URL first."""
+        return (self.client, *self.shared.instances)
+
+    def at_instance(self, job: Job, number: int) -> Job:
+        """The same job, asked for at the instance of this number, counted from 0."""
+        return self.job_at(job.job_id, job.started, {}, self.instances[number])
+
     async def pause(self, seconds: float, why: str) -> None:
         """Let time pass because the rule is about time; shown in the progress line."""
         seconds = min(seconds, self.left_s())
@@ -207,8 +216,17 @@ class Lab:
         client_id: str | None = None,
         key: str | None = None,
         wait: bool = False,
+        at: Client | None = None,
     ) -> Job:
         """Start a job as a fresh client (so that no quota stands in the way).
+
+        Args:
+            label: the name of the answer in the bundle.
+            shape: what the job is to emit; None: the target's own.
+            client_id: who starts it; None: somebody new.
+            key: the Idempotency-Key.
+            wait: the job waits for its first subscriber.
+            at: the instance that is asked, where it is not the first.
 
         Raises:
             Unable: the target refused, or its answer names no job.
@@ -216,14 +234,14 @@ class Lab:
         if self.shared.silent and shape is None:
             raise Unable(self.shared.silent)
         own = client_id or self.new_client()
-        answer = await self.post_start(label, shape, client_id=own, key=key, wait=wait)
-        job = self.job_of(answer)
+        answer = await self.post_start(label, shape, client_id=own, key=key, wait=wait, at=at)
+        job = self.job_of(answer, at)
         if job is None:
             raise Unable(f"start was not accepted: {outcome(answer)}")
         return job
 
-    def job_of(self, answer: Recording) -> Job | None:
-        """The job that an answer to a start names, None where it names none."""
+    def job_of(self, answer: Recording, at: Client | None = None) -> Job | None:
+        """The job that an answer of this instance to a start names, None where it names none."""
         if answer.status is None or not 200 <= answer.status < 300:
             return None
         body = answer.json
@@ -232,21 +250,27 @@ class Lab:
             return None
         if isinstance(answer.info, dict):
             paths = self.profile.api.job_id
-            at = next(path for path in paths if at_path(body, path) is not None)
-            answer.info.update(made=str(told), at=at)
-        return self.job_at(str(told), answer, body if isinstance(body, dict) else {})
+            named_by = next(path for path in paths if at_path(body, path) is not None)
+            answer.info.update(made=str(told), at=named_by)
+        return self.job_at(str(told), answer, body if isinstance(body, dict) else {}, at)
 
-    def job_at(self, job_id: str, started: Recording, told: Mapping[str, Any]) -> Job:
+    def job_at(
+        self,
+        job_id: str,
+        started: Recording,
+        told: Mapping[str, Any],
+        at: Client | None = None,
+    ) -> Job:
         """A job's views: where its start says that they are, else where the profile does."""
-        api = self.profile.api
+        api, client = self.profile.api, at or self.client
 
         def place(member: str, path: str, part: str = "") -> str:
             if part and getattr(self.profile.capabilities, part) is False:
                 return ""
             named = told.get(member)
             if isinstance(named, str) and named:
-                return self.client.resolve(named)
-            return self.client.url(path.replace("{job_id}", quote(job_id, safe=""))) if path else ""
+                return client.resolve(named)
+            return client.url(path.replace("{job_id}", quote(job_id, safe=""))) if path else ""
 
         return Job(
             job_id=job_id,
@@ -401,7 +425,7 @@ class Lab:
     ) -> Recording:
         if absent := self._absent(label, path):
             return absent
-        starts = method == "POST" and self._is_start(path)
+        starts = self.is_start(method, path)
         if starts:
             self.shared.jobs.take()
         live = self._note(
@@ -421,22 +445,10 @@ class Lab:
             self.shared.jobs.settle(answer)
         return answer
 
-    def _is_start(self, path: str) -> bool:
-        everywhere = (self.client, *self.shared.instances)
-        return self.client.url(path) in {each.url(self.profile.api.start) for each in everywhere}
-
-    async def on(self, client: Client, path: str, *, label: str, job: Job) -> Recording:
-        """Read a stream to its end on another instance of the deployment."""
-        live = self._note(
-            client.open(
-                path,
-                label=label,
-                headers=[("Accept", "text/event-stream")],
-                bound_s=min(30.0, self.left_s()),
-                info={"job": job.job_id, "after": None},
-            )
-        )
-        return await live.finish()
+    def is_start(self, method: str, path: str) -> bool:
+        """Whether a request would start a job, at whichever instance."""
+        starts = {each.url(self.profile.api.start) for each in self.instances}
+        return method == "POST" and self.client.url(path).partition("?")[0] in starts
 
     async def raw(
         self, method: str, url: str, *, label: str, headers: tuple[tuple[str, str], ...] = ()

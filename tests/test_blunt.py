@@ -3,41 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
 
 import pytest
 
 from streamgauge.blunt import Wording, say
-from streamgauge.client import REDACTED, Client
-from streamgauge.clock import RunClock
+from streamgauge.client import REDACTED
 from streamgauge.recording import End
-
-Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+from tests.odd_server import SECRET, client_of
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
-
-
-@asynccontextmanager
-async def answering(handler: Handler) -> AsyncIterator[Client]:
-    """A server that does one thing, and a client that has a secret."""
-
-    async def once(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            await handler(reader, writer)
-        except (ConnectionError, asyncio.IncompleteReadError):
-            pass  # the other side has gone
-        finally:
-            writer.close()
-
-    server = await asyncio.start_server(once, "127.0.0.1", 0)
-    port = server.sockets[0].getsockname()[1]
-    client = Client(f"http://127.0.0.1:{port}/below", RunClock(), [("Authorization", "sesame")])
-    try:
-        yield client
-    finally:
-        await client.aclose()
-        server.close()
 
 
 async def test_bytes_go_out_as_worded() -> None:
@@ -52,7 +26,7 @@ async def test_bytes_go_out_as_worded() -> None:
     wording = Wording(
         "BREW", "/p\xe9%zz", (("Content-Length", "1"), ("content-length", "2")), (b"x", b"tail")
     )
-    async with answering(handler) as client:
+    async with client_of(handler, "/below") as client:
         recording = await say(client, wording, label="odd")
     line, *fields = seen[0].split(b"\r\n")
     assert line == b"BREW /below/p\xe9%zz HTTP/1.1"
@@ -68,14 +42,17 @@ async def test_the_users_headers_are_sent_and_never_shown() -> None:
 
     async def handler(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         heads.append(await reader.readuntil(b"\r\n\r\n"))
-        writer.write(b"HTTP/1.1 400 no\r\nX-Said: sesame\r\nContent-Length: 6\r\n\r\nsesame")
+        said = SECRET.encode()
+        writer.write(
+            b"HTTP/1.1 400 no\r\nX-Said: %b\r\nContent-Length: 13\r\n\r\n%b" % (said, said)
+        )
         await writer.drain()
 
-    async with answering(handler) as client:
+    async with client_of(handler, "/below") as client:
         recording = await say(client, Wording("GET", "/"), label="secret")
-    assert b"Authorization: sesame" in heads[0]
+    assert f"Authorization: {SECRET}".encode() in heads[0]
     assert ("Authorization", REDACTED) in recording.request.headers
-    assert "sesame" not in repr(recording)
+    assert SECRET not in repr(recording)
 
 
 @pytest.mark.parametrize(
@@ -95,7 +72,7 @@ async def test_how_an_answer_ended_is_told(answer: bytes, end: End) -> None:
         writer.write(answer)
         await writer.drain()
 
-    async with answering(handler) as client:
+    async with client_of(handler, "/below") as client:
         recording = await say(client, Wording("GET", "/"), label="end")
     assert recording.end is end
 
@@ -106,7 +83,7 @@ async def test_a_silent_target_costs_the_bound_only() -> None:
     async def handler(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read()
 
-    async with answering(handler) as client:
+    async with client_of(handler, "/below") as client:
         recording = await say(client, Wording("GET", "/"), label="silence", bound_s=0.2)
     assert recording.end is End.TIMEOUT
     assert recording.ended_at - recording.sent_at < 5.0
@@ -127,7 +104,7 @@ async def test_a_body_waits_for_leave() -> None:
         await writer.drain()
 
     headers = (("Content-Length", "4"), ("Expect", "100-continue"))
-    async with answering(handler) as client:
+    async with client_of(handler, "/below") as client:
         recording = await say(
             client, Wording("POST", "/", headers, (b"body",), expects=True), label="leave"
         )
@@ -143,7 +120,7 @@ async def test_what_follows_an_answer_is_surplus() -> None:
         writer.write(OK + OK)
         await writer.drain()
 
-    async with answering(handler) as client:
+    async with client_of(handler, "/below") as client:
         recording = await say(client, Wording("GET", "/"), label="twice", linger_s=0.2)
     assert (recording.body, recording.surplus) == (b"ok", OK)
     assert recording.info["closed"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import struct
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import pytest
@@ -16,8 +16,7 @@ from streamgauge.raw import exchange, reset_at_once
 from streamgauge.recording import End
 from streamgauge.reproduce import curl
 from streamgauge.secrets import REDACTED
-
-Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+from tests.odd_server import Handler, client_of
 
 STREAM_HEAD = (
     b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -35,21 +34,10 @@ async def serving(handler: Handler) -> AsyncIterator[Client]:
 
     async def once(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
-        try:
-            await handler(reader, writer)
-        finally:
-            writer.close()
+        await handler(reader, writer)
 
-    server = await asyncio.start_server(once, "127.0.0.1", 0)
-    port = server.sockets[0].getsockname()[1]
-    client = Client(
-        f"http://127.0.0.1:{port}/prefix/", RunClock(), [("Authorization", "Bearer secret")]
-    )
-    try:
+    async with client_of(once, "/prefix/") as client:
         yield client
-    finally:
-        await client.aclose()
-        server.close()
 
 
 async def test_bytes_and_their_times_are_kept() -> None:

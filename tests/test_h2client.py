@@ -20,6 +20,7 @@ from streamgauge.clock import RunClock
 from streamgauge.h2client import WIDE, H2Connection
 from streamgauge.recording import End
 from streamgauge.reproduce import curl
+from tests.odd_server import client_of
 
 Server = h2.connection.H2Connection
 Answer = Callable[[Server, h2.events.Event], bytes | None]
@@ -54,25 +55,9 @@ async def serving(answer: Answer, **limits: int) -> AsyncIterator[Client]:
                     writer.write(server.data_to_send() + (raw or b""))
         except h2.exceptions.ProtocolError:
             writer.write(server.data_to_send())  # h2's GOAWAY
-        except OSError:
-            pass  # the client has gone
-        finally:
-            writer.close()
 
-    async with _listening(once) as client:
+    async with client_of(once) as client:
         yield client
-
-
-@asynccontextmanager
-async def _listening(once: object) -> AsyncIterator[Client]:
-    server = await asyncio.start_server(once, "127.0.0.1", 0)  # type: ignore[arg-type]
-    port = server.sockets[0].getsockname()[1]
-    client = Client(f"http://127.0.0.1:{port}", RunClock(), [("Authorization", "Bearer secret")])
-    try:
-        yield client
-    finally:
-        await client.aclose()
-        server.close()
 
 
 @asynccontextmanager
@@ -270,7 +255,7 @@ async def test_a_target_without_http2_is_told_so(
 ) -> None:
     """If no SETTINGS come in answer to the preface, then it is no HTTP/2; no exception."""
     monkeypatch.setattr(h2client, "SETTINGS_S", 0.5)
-    async with _listening(server) as client:
+    async with client_of(server) as client:
         connection = H2Connection(client, "c")
         assert "no SETTINGS" in await connection.open()
     assert not connection.offered

@@ -14,6 +14,7 @@ from streamgauge.client import REDACTED, Client
 from streamgauge.clock import RunClock
 from streamgauge.recording import End
 from streamgauge.stalled import StalledReader
+from tests.odd_server import client_of
 
 Handler = Callable[[asyncio.StreamWriter], Awaitable[None]]
 
@@ -35,21 +36,10 @@ async def reading(handler: Handler, asked: list[bytes] | None = None) -> AsyncIt
         head = await reader.readuntil(b"\r\n\r\n")
         if asked is not None:
             asked.append(head)
-        try:
-            await handler(writer)
-        except ConnectionError:
-            pass  # the reader has gone
-        finally:
-            writer.close()
+        await handler(writer)
 
-    server = await asyncio.start_server(once, "127.0.0.1", 0)
-    port = server.sockets[0].getsockname()[1]
-    client = Client(f"http://127.0.0.1:{port}", RunClock(), [("Authorization", "Bearer secret")])
-    try:
+    async with client_of(once) as client:
         yield client
-    finally:
-        await client.aclose()
-        server.close()
 
 
 def reader_of(client: Client) -> StalledReader:

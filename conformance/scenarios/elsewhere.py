@@ -7,13 +7,8 @@ end, and after every event. Nothing here goes through a balancer: whoever is ask
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from dataclasses import replace
 from itertools import cycle
-from urllib.parse import quote
 
-from streamgauge.client import Client, LiveExchange
-from streamgauge.job import Job
 from streamgauge.lab import Lab
 from streamgauge.scenario import together
 from streamgauge.verdict import Unable
@@ -29,6 +24,7 @@ HOPS_EVENTS = 60
 HOPS_INTERVAL_MS = 50
 EVENTS_A_HOP = 4
 HOPS_MAX = 60
+LOOKS_MAX = 600
 RUN_S = 15.0
 """Each of these scripts is over within three seconds; a busy machine may take longer."""
 CANCELLED = script(400, 50)
@@ -39,13 +35,13 @@ BURST = 5
 
 async def elsewhere(lab: Lab) -> None:
     """Use the deployment through each of its instances; without any, there is nothing to do."""
-    lab.facts["instances"] = len(_instances(lab))
+    lab.facts["instances"] = len(lab.instances)
     if not lab.shared.instances:
         return
     if not lab.shared.shaped:
         raise Unable("jobs that several instances are asked for have to be shaped")
     lab.expect("jobs that run on one instance and are read on the others", 10.0)
-    homes = min(HOMES_MAX, len(_instances(lab)))
+    homes = min(HOMES_MAX, len(lab.instances))
     await together(
         *(_seen_by_all(lab, home) for home in range(homes)),
         _hopping_polls(lab),
@@ -55,42 +51,13 @@ async def elsewhere(lab: Lab) -> None:
     )
 
 
-def _instances(lab: Lab) -> tuple[Client, ...]:
-    return (lab.client, *lab.shared.instances)
-
-
-def at_instance(lab: Lab, job: Job, number: int) -> Job:
-    """The same job, asked for at the instance of this number, counted from 0."""
-    client, api = _instances(lab)[number], lab.profile.api
-
-    def place(path: str) -> str:
-        return client.url(path.replace("{job_id}", quote(job.job_id, safe=""))) if path else ""
-
-    return replace(
-        job,
-        stream=place(api.stream),
-        snapshot=place(api.snapshot),
-        events=place(api.events),
-        cancel=place(api.cancel),
-    )
-
-
-async def _start_at(lab: Lab, number: int, label: str, shape: dict[str, object]) -> Job:
-    own = lab.new_client()
-    answer = await lab.post_start(label, shape, client_id=own, at=_instances(lab)[number])
-    job = lab.job_of(answer)
-    if job is None:
-        raise Unable(f"{label} was not accepted: status {answer.status}")
-    return at_instance(lab, job, number)
-
-
 async def _seen_by_all(lab: Lab, home: int) -> None:
     """One instance starts a job; every other shows it live, and all show it when it is over."""
     name = f"home {home + 1}"
-    job = await _start_at(lab, home, f"{name} start", script(EVENTS, INTERVAL_MS))
+    job = await lab.start(f"{name} start", script(EVENTS, INTERVAL_MS), at=lab.instances[home])
     reader = lab.stream(job, f"{name} reader", bound_s=RUN_S)
-    others = [n for n in range(len(_instances(lab))) if n != home]
-    asked = {n: at_instance(lab, job, n) for n in others}
+    others = [n for n in range(len(lab.instances)) if n != home]
+    asked = {n: lab.at_instance(job, n) for n in others}
     streams = [lab.stream(asked[n], f"{name} live {n + 1}", bound_s=RUN_S) for n in others]
     await asyncio.gather(
         *(lab.snapshot(asked[n], f"{name} early snapshot {n + 1}") for n in others),
@@ -111,16 +78,15 @@ async def _seen_by_all(lab: Lab, home: int) -> None:
 
 async def _hopping_polls(lab: Lab) -> None:
     """One client that pages through a running job, and asks another instance each time."""
-    job = await _start_at(lab, 0, "polled start", script(HOPS_EVENTS, HOPS_INTERVAL_MS))
+    job = await lab.start("polled start", script(HOPS_EVENTS, HOPS_INTERVAL_MS))
     reader = lab.stream(job, "polled reader", bound_s=RUN_S)
     after: str | None = None
-    hops = cycle(range(len(_instances(lab))))
+    hops = cycle(range(len(lab.instances)))
     over_at = None
-    for number in range(10 * HOPS_MAX):
-        there = at_instance(lab, job, next(hops))
-        view = lab.snapshot if number % 3 == 2 else None
-        if view is not None:
-            await view(there, f"polled snapshot {number}")
+    for number in range(LOOKS_MAX):
+        there = lab.at_instance(job, next(hops))
+        if number % 3 == 2:
+            await lab.snapshot(there, f"polled snapshot {number}")
         else:
             page = await lab.poll(there, f"polled page {number}", after=after, limit=1000)
             body = page.json
@@ -129,7 +95,7 @@ async def _hopping_polls(lab: Lab) -> None:
         if lab.ended(reader) and over_at is None:
             over_at = number
         # Every instance is asked twice after the end was seen on the first.
-        if over_at is not None and number > over_at + 6 * len(_instances(lab)):
+        if over_at is not None and number > over_at + 6 * len(lab.instances):
             break
         if reader.end is not None and not lab.ended(reader):
             break
@@ -139,14 +105,13 @@ async def _hopping_polls(lab: Lab) -> None:
 
 async def _hopping_reader(lab: Lab) -> None:
     """One client that reads a few events on one instance, then goes on at the next."""
-    job = await _start_at(lab, 0, "hopping start", script(HOPS_EVENTS, HOPS_INTERVAL_MS))
-    count = len(_instances(lab))
+    job = await lab.start("hopping start", script(HOPS_EVENTS, HOPS_INTERVAL_MS))
+    count = len(lab.instances)
     cursor = ""
     for number in range(HOPS_MAX):
-        there = at_instance(lab, job, number % count)
+        there = lab.at_instance(job, number % count)
         live = lab.stream(there, f"hopping/{number}", cursor=cursor or None, bound_s=RUN_S)
-        some = lab.seen(EVENTS_A_HOP)
-        await _until_ended_or(some, live)
+        await live.until(lab.seen(EVENTS_A_HOP), RUN_S)
         if lab.ended(live):
             break
         recording = await live.leave()
@@ -156,22 +121,18 @@ async def _hopping_reader(lab: Lab) -> None:
     await lab.read(job, "hopping replay", bound_s=RUN_S)
 
 
-async def _until_ended_or(some: Callable[[LiveExchange], bool], live: LiveExchange) -> None:
-    await live.until(lambda each: some(each) or each.end is not None, RUN_S)
-
-
 async def _cancelled(lab: Lab) -> None:
     """A job that is cancelled through another instance than the one that runs it."""
     if not lab.shared.has("cancel"):
         return
-    job = await _start_at(lab, 0, "cancelled start", CANCELLED)
-    last = len(_instances(lab)) - 1
+    job = await lab.start("cancelled start", CANCELLED)
+    last = len(lab.instances) - 1
     readers = [
         lab.stream(job, "cancelled reader", bound_s=RUN_S),
-        lab.stream(at_instance(lab, job, last), "cancelled reader elsewhere", bound_s=RUN_S),
+        lab.stream(lab.at_instance(job, last), "cancelled reader elsewhere", bound_s=RUN_S),
     ]
     await asyncio.gather(*(reader.until(lab.seen(2), 5.0) for reader in readers))
-    await lab.cancel(at_instance(lab, job, last), "cancel")
+    await lab.cancel(lab.at_instance(job, last), "cancel")
     within_s = lab.profile.declared.cancel_s + 2.0
     await asyncio.gather(*(reader.until(lab.ended, within_s) for reader in readers))
 
@@ -181,7 +142,7 @@ async def _quota(lab: Lab) -> None:
     runs = lab.profile.declared.quota_runs
     if runs == 0 or lab.profile.capabilities.quota is False:
         return
-    clients = _instances(lab)
+    clients = lab.instances
     turn = lab.new_client()
     for number, client in zip(range(runs), cycle(clients), strict=False):
         await lab.post_start(f"turn {number}", TINY, client_id=turn, at=client)

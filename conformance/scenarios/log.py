@@ -51,7 +51,10 @@ async def log(lab: Lab) -> None:
         _every_cursor(lab, job, ids),
         _pages(lab, job),
         _edges(lab, job, ids),
-        *(_on_instance(lab, job, n) for n in range(len(lab.shared.instances))),
+        *(
+            lab.read(lab.at_instance(job, n), f"instance {n + 1}")
+            for n in range(1, len(lab.instances))
+        ),
     )
 
 
@@ -147,10 +150,3 @@ async def _edges(lab: Lab, job: Job, ids: Sequence[str]) -> None:
             else []
         ),
     )
-
-
-async def _on_instance(lab: Lab, job: Job, number: int) -> None:
-    """The same log as another instance of the deployment shows it."""
-    client = lab.shared.instances[number]
-    path = lab.profile.api.stream.replace("{job_id}", job.job_id)
-    await lab.on(client, path, label=f"instance {number + 2}", job=job)

@@ -82,7 +82,7 @@ def start_head(lab: Lab, *more: tuple[str, str], media_type: str = "") -> tuple[
 async def tell(lab: Lab, wording: Wording, label: str, **how: Any) -> Recording:
     """Say it, keep the recording, and end what it should not have begun."""
     how["bound_s"] = min(how.get("bound_s", 8.0), max(0.1, lab.left_s()))
-    starts = wording.method == "POST" and wording.target.startswith(lab.profile.api.start)
+    starts = lab.is_start(wording.method, wording.target)
     if starts:
         lab.shared.jobs.take()
     recording = await say(lab.client, wording, label=label, **how)

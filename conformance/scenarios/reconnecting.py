@@ -66,7 +66,7 @@ async def follow(
             info={"after": cursor or None, "query": by_query},
             via=way(number, moved),
         )
-        await live.until(lambda each: lab.ended(each) or each.end is not None, left_s)
+        await live.until(lab.ended, left_s)
         if lab.ended(live):
             await live.until(lambda each: each.end is not None, ORDERLY_END_S)
             await live.leave()

@@ -9,9 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol
 
 from ..events import TERMINAL_STATUSES, Draft, Event
+
+#: Finished jobs that one call of `prune` deletes at most; the next call goes on.
+PRUNED_AT_ONCE: Final = 200
 
 
 class StoreUnavailable(Exception):

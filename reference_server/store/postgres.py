@@ -16,6 +16,7 @@ import asyncpg
 
 from ..events import Draft, Event
 from .base import (
+    PRUNED_AT_ONCE,
     Claim,
     Created,
     KeyReused,
@@ -35,9 +36,6 @@ from .postgres_schema import (
     unavailable,
 )
 from .postgres_writer import AppendWriter, fetch
-
-#: Finished jobs that one call of `prune` deletes at most; the next call goes on.
-PRUNED_AT_ONCE: Final = 200
 
 CLOSE_TIMEOUT_S: Final = 1.0
 

@@ -7,11 +7,8 @@ ids, checks each one's epoch and head under that lock, and is a transaction of i
 
 from __future__ import annotations
 
-import asyncio
 import logging
-from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Final
 
 import asyncpg
@@ -19,16 +16,13 @@ import asyncpg
 from ..events import Draft, Event
 from .appends import AppendRequest
 from .base import Fenced, HeadMoved, StoreUnavailable
+from .group import BATCH_BYTES_MAX, Entry, GroupCommit, fail
 from .postgres_schema import PostgresOptions, reason
 
 LOGGER = logging.getLogger(__name__)
 
-#: Jobs in one statement, and appends that may wait: beyond that the store counts as away.
+#: Jobs in one statement.
 BATCH_JOBS_MAX: Final = 512
-QUEUED_MAX: Final = 20_000
-
-#: Event data in one statement, octets. A single append may be larger and goes alone then.
-BATCH_BYTES_MAX: Final = 8 * 1024 * 1024
 
 _APPEND: Final = """
 WITH wanted AS (
@@ -58,24 +52,16 @@ SELECT job_id, head, fits FROM owned
 """
 
 
-@dataclass(slots=True, eq=False)
-class _Entry:
-    """A queued append and whoever waits for it."""
-
-    work: AppendRequest
-    done: asyncio.Future[list[Event]]
+_Entry = Entry[AppendRequest]
 
 
-class AppendWriter:
-    """Owns the pool that it is given. `close` finishes what was accepted."""
+class AppendWriter(GroupCommit[AppendRequest]):
+    """Owns the pool that it is given."""
 
     def __init__(self, pool: asyncpg.Pool, options: PostgresOptions) -> None:
         self._pool = pool
         self._options = options
-        self._queue: deque[_Entry] = deque()
-        self._wake = asyncio.Event()
-        self._closing = False
-        self._task = asyncio.create_task(self._run(), name="postgres-writer")
+        super().__init__("postgres-writer")
 
     async def append(
         self,
@@ -85,48 +71,19 @@ class AppendWriter:
         status: str | None,
         head: int | None,
     ) -> list[Event]:
-        """Raises Fenced, HeadMoved, StoreUnavailable; ValueError for a raw U+0000.
-
-        A caller that is cancelled takes its append back while that still waits.
-        """
+        """Raises Fenced, HeadMoved, StoreUnavailable; ValueError for a raw U+0000."""
         work = AppendRequest.of(job_id, epoch, drafts, status, head)
         if any("\x00" in draft.data for draft in drafts):
             # JSON text has it only as an escape. In a batch it would fail everybody else's events.
             raise ValueError("expected JSON text without a raw U+0000")
-        if self._closing or self._task.done():
-            raise StoreUnavailable("expected an open store")
-        if len(self._queue) >= QUEUED_MAX:
-            raise StoreUnavailable("too many writes are waiting")
-        entry = _Entry(work, asyncio.get_running_loop().create_future())
-        self._queue.append(entry)
-        self._wake.set()
-        return await entry.done
+        events: list[Event] = await self.submit(work)
+        return events
 
     async def close(self) -> None:
-        """Store what is queued, then stop. Later appends are refused."""
-        self._closing = True
-        self._wake.set()
         try:
-            await asyncio.wait([self._task])
+            await super().close()
         finally:
             self._pool.terminate()
-
-    async def _run(self) -> None:
-        try:
-            while True:
-                batch = self._take()
-                if batch:
-                    stored = await self._store(batch)
-                    if self._closing and not stored:
-                        return  # nobody waits for a database that is away
-                elif self._closing:
-                    return
-                else:
-                    self._wake.clear()
-                    await self._wake.wait()
-        finally:
-            self._closing = True
-            _fail(list(self._queue), StoreUnavailable("the store was closed"))
 
     def _take(self) -> list[_Entry]:
         """The next statement's appends, at most one for each job; the others keep their order."""
@@ -148,16 +105,16 @@ class AppendWriter:
         self._queue.extendleft(reversed(later))
         return list(batch.values())
 
-    async def _store(self, batch: list[_Entry]) -> bool:
+    async def _commit(self, batch: list[_Entry]) -> bool:
         """All of the batch in one statement, and the answer to everybody; whether it worked."""
         try:
             rows = await self._execute([entry.work for entry in batch])
         except Exception as error:
             LOGGER.warning("a batch of appends failed: %s", reason(error))
-            _fail(batch, StoreUnavailable(f"the append was not confirmed: {reason(error)}"))
-            return False
+            fail(batch, StoreUnavailable(f"the append was not confirmed: {reason(error)}"))
+            return False  # nobody waits for a database that is away
         except BaseException:
-            _fail(batch, StoreUnavailable("the append was broken off"))
+            fail(batch, StoreUnavailable("the append was broken off"))
             raise
         for entry in batch:
             _answer(entry, rows.get(entry.work.job_id))
@@ -216,9 +173,3 @@ def _answer(entry: _Entry, row: tuple[int, bool] | None) -> None:
         entry.done.set_exception(HeadMoved(entry.work.job_id))
     else:
         entry.done.set_result(entry.work.events_after(row[0]))
-
-
-def _fail(entries: list[_Entry], error: StoreUnavailable) -> None:
-    for entry in entries:
-        if not entry.done.done():
-            entry.done.set_exception(error)

@@ -20,7 +20,7 @@ import aiosqlite
 
 from ..clock import Clock
 from ..events import Draft, Event
-from .base import Claim, NewRun, Run, StartOutcome, StoreUnavailable
+from .base import PRUNED_AT_ONCE, Claim, NewRun, Run, StartOutcome, StoreUnavailable
 from .sqlite_schema import Synchronous, connect_reader, connect_writer, migrate
 from .sqlite_verbs import (
     cancel_run,
@@ -34,9 +34,6 @@ from .sqlite_verbs import (
 from .sqlite_writer import GroupWriter
 
 READERS: Final = 2
-
-#: Finished jobs that one call of `prune` deletes at most; the next call goes on.
-PRUNED_AT_ONCE: Final = 200
 
 _ROW: Final = "SELECT job_id, status, created_at, updated_at, head FROM run_metadata"
 

@@ -11,7 +11,7 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ..client import Client
+from ..client import ANSWER_S, Client
 from ..clock import RunClock
 from ..lab import Lab, Shared
 from ..profile import Profile
@@ -159,7 +159,9 @@ async def _held_poll(lab: Lab, longest_s: float) -> float | None:
     wait = min(30.0, longest_s)
     shape = {"events": 6, "interval_ms": 0, "pauses": [[3, round((wait + 5) * 1000)]]}
     job = await lab.start("start held poll", shape)
-    await asyncio.sleep(1.0)
+    reader = lab.stream(job, "held poll reader", bound_s=ANSWER_S)
+    await reader.until(lab.seen(3), ANSWER_S)
+    await reader.leave()
     page = await lab.poll(job, "held poll", after="3", wait=int(wait))
     held = page.ended_at - page.sent_at
     return held if page.status == 200 and held > 0.8 * wait else None

@@ -8,29 +8,15 @@ from collections.abc import AsyncIterator
 
 import asyncpg
 import pytest
+from new_runs import new_run
 
 from chaos.services import PostgresServer
 from reference_server.events import Draft
-from reference_server.store import Created, NewRun, SchemaTooNew, StoreUnavailable
+from reference_server.store import Created, SchemaTooNew, StoreUnavailable
 from reference_server.store.postgres import PostgresStore
 from reference_server.store.postgres_schema import PostgresOptions
 
 STAMP = "2026-01-31T12:00:00.123456Z"
-
-
-def new_run(job_id: str = "job", **changes: object) -> NewRun:
-    members: dict[str, object] = {
-        "job_id": job_id,
-        "client_id": "client",
-        "parameters": "{}",
-        "ready": True,
-        "wait_s": 30.0,
-        "idempotency_key": None,
-        "fingerprint": "print",
-        "owner": "me",
-        "lease_s": 15.0,
-    }
-    return NewRun(**{**members, **changes})  # type: ignore[arg-type]
 
 
 def draft(data: str = "{}") -> Draft:

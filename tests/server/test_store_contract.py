@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
+from new_runs import new_run
 
 from reference_server.clock import Clock
 from reference_server.events import CANCELED, COMPLETED, RUNNING, STARTED, Draft, Event
@@ -20,7 +21,6 @@ from reference_server.store import (
     HeadMoved,
     KeyReused,
     MemoryStore,
-    NewRun,
     QuotaExceeded,
     Repeated,
     SqliteStore,
@@ -116,21 +116,6 @@ async def opened(store: Store) -> AsyncIterator[Store]:
 async def store(factory: Factory) -> AsyncIterator[Store]:
     async with opened(factory()) as store:
         yield store
-
-
-def new_run(job_id: str = "job", **changes: object) -> NewRun:
-    members: dict[str, object] = {
-        "job_id": job_id,
-        "client_id": "client",
-        "parameters": '{"kind":"test"}',
-        "ready": True,
-        "wait_s": 30.0,
-        "idempotency_key": None,
-        "fingerprint": "print",
-        "owner": "me",
-        "lease_s": 15.0,
-    }
-    return NewRun(**{**members, **changes})  # type: ignore[arg-type]
 
 
 def drafts(count: int, data: str = "{}") -> list[Draft]:
