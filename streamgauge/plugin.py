@@ -7,7 +7,6 @@ an interrupted run can still judge what it has.
 
 from __future__ import annotations
 
-import asyncio
 import platform
 import signal
 import sys
@@ -21,6 +20,7 @@ from typing import Any
 
 import pytest
 
+from . import interrupt
 from .catalogue import catalogue, implemented
 from .check import RUN_FIXTURE, Check, Run, judge
 from .collect import Evidence, Target, Unreachable, collect
@@ -164,7 +164,7 @@ class Session:
         try:
             played = partial(self._judge_early, definitions)
             serves = Counter(name for item in items for name in _scenarios_of(item))
-            asyncio.run(collect(target, scenarios, evidence, terminal.show, played, serves))
+            interrupt.run(collect(target, scenarios, evidence, terminal.show, played, serves))
         except KeyboardInterrupt:
             evidence.stopped = f"interrupted after {_since(self.started):.0f} s"
         except Unreachable as error:

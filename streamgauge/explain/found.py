@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
+from .. import interrupt
 from ..client import Client
 from ..clock import RunClock
 from ..profile import Profile
@@ -51,7 +51,7 @@ def _run(
         finally:
             await client.aclose()
 
-    return asyncio.run(searching())
+    return interrupt.run(searching())
 
 
 def buffer_lines(found: BufferFound) -> list[str]:

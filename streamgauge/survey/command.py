@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import asyncio
 import sys
 import tempfile
 from pathlib import Path
 
+from .. import interrupt
 from ..access import Access, AccessError, access
 from ..options import UsageError, header, usable_url
 from ..profile import ProfileError, load_profile
@@ -52,7 +52,7 @@ def run_probe(options: argparse.Namespace) -> int:
             raise UsageError(f"--profile: {error}") from error
     print(f"looking at {url.partition('?')[0]} ...", file=sys.stderr)
     try:
-        found = asyncio.run(
+        found = interrupt.run(
             survey(
                 url,
                 headers=(*headers, *said.headers),
