@@ -42,7 +42,7 @@ mutants: $(INSTALLED)
 	$(BIN)/python -m tests.mutants
 
 # RUNLEVEL=1 keeps Debian from starting the services that it installs: the tests start their own.
-SYSTEM := nginx haproxy caddy chromium postgresql redis-server
+SYSTEM := nginx haproxy caddy chromium postgresql redis-server prometheus docker-compose
 deps-system:
 	@command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ] || { \
 	  echo "install by hand (this needs Debian and root): $(SYSTEM) nodejs npm" >&2; exit 2; }

@@ -1,20 +1,21 @@
 """Commands to a running topology: `python -m chaos.control FOLDER kill 1`.
 
-    kill | terminate | pause | continue | restart   INSTANCE (1, 2, …)
-    stop | start | pause | continue                 store | broker
+    kill | terminate | pause | unpause | restart | memory   INSTANCE (1, 2, …)
+    stop | start | pause | unpause                          store | broker
 
 A command returns when it has been carried out, with exit code 0, or with 2 and one line that says
-why not. They are meant to be written into a profile's `[hooks]`.
+why not. `hooks.toml` in the folder is a profile whose `[hooks]` are these commands.
 """
 
 from __future__ import annotations
 
-import signal
+import contextlib
 import socket
 import subprocess
 import sys
+import threading
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Self
 
 from .services import ServiceFailed
 
@@ -28,37 +29,43 @@ DONE: Final = "done"
 COMMAND_TIMEOUT_S: Final = 60.0
 
 
-class _Interrupted(Exception):
-    """A signal asks the topology to end."""
+class Commands:
+    """Carries out commands, one after the other, in a thread of its own while the block runs."""
 
+    def __init__(self, topology: Topology) -> None:
+        self._topology = topology
+        self._listener = socket.socket(socket.AF_UNIX)
+        self._thread = threading.Thread(target=self._serve, name="commands", daemon=True)
+        self._ending = False
 
-def serve_commands(topology: Topology) -> None:
-    """Carry out commands, one after the other, until SIGINT or SIGTERM."""
+    def __enter__(self) -> Self:
+        self._listener.bind(str(self._topology.folder / SOCKET_NAME))
+        self._listener.listen()
+        self._thread.start()
+        return self
 
-    def interrupt(_number: int, _frame: object) -> None:
-        raise _Interrupted
+    def __exit__(self, *_exc: object) -> None:
+        self._ending = True
+        with socket.socket(socket.AF_UNIX) as last, contextlib.suppress(OSError):
+            last.connect(str(self._topology.folder / SOCKET_NAME))
+        self._thread.join(COMMAND_TIMEOUT_S)
+        self._listener.close()
 
-    signal.signal(signal.SIGTERM, interrupt)
-    signal.signal(signal.SIGINT, interrupt)
-    with socket.socket(socket.AF_UNIX) as listener:
-        listener.bind(str(topology.folder / SOCKET_NAME))
-        listener.listen()
-        try:
-            while True:
-                connection, _ = listener.accept()
-                with connection:
-                    connection.settimeout(COMMAND_TIMEOUT_S)
-                    _answer(connection, topology)
-        except _Interrupted:
-            return
+    def _serve(self) -> None:
+        while True:
+            connection, _ = self._listener.accept()
+            with connection:
+                if self._ending:
+                    return
+                connection.settimeout(COMMAND_TIMEOUT_S)
+                _answer(connection, self._topology)
 
 
 def _answer(connection: socket.socket, topology: Topology) -> None:
     try:
         command = connection.recv(LINE_BYTES_MAX).decode(errors="replace").strip()
         try:
-            topology.obey(command)
-            answer = DONE
+            answer = f"{DONE} {topology.obey(command)}"
         except (ValueError, ServiceFailed, subprocess.TimeoutExpired) as error:
             answer = str(error)
         connection.sendall(answer.encode())
@@ -81,9 +88,12 @@ def main() -> int:
     except OSError as error:
         sys.stderr.write(f"no topology answers in {folder}: {error.strerror or error}\n")
         return 2
-    if answer != DONE:
+    done, _, said = answer.partition(" ")
+    if done != DONE:
         sys.stderr.write(f"{answer}\n")
         return 2
+    if said:
+        print(said)
     return 0
 
 

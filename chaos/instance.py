@@ -9,7 +9,7 @@ import sys
 import tempfile
 import urllib.error
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -20,11 +20,12 @@ ANSWER_TIMEOUT_S: Final = 2.0
 
 
 class Instance(Service):
-    """A process of its own; `env` says what it shares with the others."""
+    """A process of its own; `env` says what it shares with the others, `program` what it runs."""
 
-    def __init__(self, number: int, env: Mapping[str, str]) -> None:
+    def __init__(self, number: int, env: Mapping[str, str], program: Sequence[str]) -> None:
         super().__init__(Path(tempfile.mkdtemp(prefix=f"streamgauge-instance-{number}-")), None)
         self.number = number
+        self._program = tuple(program)
         self._environment = {
             **os.environ,
             "PYTHONPATH": str(ROOT),
@@ -36,7 +37,7 @@ class Instance(Service):
         }
 
     def command(self) -> list[str]:
-        return [sys.executable, "-m", "reference_server"]
+        return [sys.executable, "-m", *self._program]
 
     def environment(self) -> Mapping[str, str]:
         return self._environment

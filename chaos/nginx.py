@@ -9,7 +9,6 @@ from __future__ import annotations
 import shutil
 import socket
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Final
 
 from .services import MissingProgram, Service, private_folder
@@ -43,7 +42,7 @@ http {{
         keepalive 64;
     }}
     server {{
-        listen 127.0.0.1:{port} backlog=4096;
+        listen {listen} backlog=4096;
         location / {{
             proxy_pass http://instances;
             proxy_http_version 1.1;          # without it streams are HTTP/1.0 and cannot be chunked
@@ -71,7 +70,9 @@ class NginxServer(Service):
         self._program = found
         folder, user = private_folder("nginx")
         super().__init__(folder, user)
-        (folder / "nginx.conf").write_text(configuration(folder, self.port, ports, balance))
+        servers = [f"127.0.0.1:{port}" for port in ports]
+        text = configuration(str(folder), f"127.0.0.1:{self.port}", servers, balance)
+        (folder / "nginx.conf").write_text(text)
 
     def command(self) -> list[str]:
         return [self._program, "-p", str(self.folder), "-e", "stderr", "-c", self._config]
@@ -92,8 +93,15 @@ class NginxServer(Service):
         return f"http://127.0.0.1:{self.port}"
 
 
-def configuration(folder: Path, port: int, ports: Sequence[int], balance: str) -> str:
-    """The text of nginx.conf."""
+def configuration(folder: str, listen: str, instances: Sequence[str], balance: str) -> str:
+    """The text of nginx.conf.
+
+    Args:
+        folder: where nginx may write.
+        listen: address and port.
+        instances: the same of each instance.
+        balance: one of `BALANCES`.
+    """
     sticky_by = _STICKY_BY.get(balance)
     sticky_map = sticky_header = hashed = ""
     if sticky_by is not None:
@@ -103,13 +111,12 @@ def configuration(folder: Path, port: int, ports: Sequence[int], balance: str) -
         sticky_header = '            add_header Set-Cookie "instance=$stick_to; Path=/" always;'
     return _CONFIG.format(
         folder=folder,
-        port=port,
+        listen=listen,
         sticky_map=sticky_map,
         balance=hashed,
         # An instance that refuses a connection is left out for a second.
         servers="\n".join(
-            f"        server 127.0.0.1:{instance} max_fails=1 fail_timeout=1s;"
-            for instance in ports
+            f"        server {instance} max_fails=1 fail_timeout=1s;" for instance in instances
         ),
         sticky_header=sticky_header,
     )

@@ -10,6 +10,7 @@ import contextlib
 import itertools
 import os
 import pwd
+import resource
 import shutil
 import signal
 import socket
@@ -115,6 +116,12 @@ class Service:
 
     def resume(self) -> None:
         self._send_to_all(signal.SIGCONT)
+
+    @property
+    def memory_bytes(self) -> int:
+        """What the process holds of this machine's memory (resident)."""
+        pages = Path(f"/proc/{self._running.pid}/statm").read_text().split()[1]
+        return int(pages) * resource.getpagesize()
 
     def _send_to_all(self, number: int) -> None:
         pid = self._running.pid

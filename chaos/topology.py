@@ -4,21 +4,26 @@
 
 It prints one address a line and stays until it is interrupted. Meanwhile it takes commands on a
 socket in its folder, for instance `python -m chaos.control FOLDER kill 2`, so that whoever judges
-the deployment can break it without knowing how it was made.
+the deployment can break it without knowing how it was made; `hooks.toml` there is a profile that
+names these commands.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import shutil
 import signal
 import sys
 import tempfile
+import threading
 from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Self
+
+from streamgauge.profile import INSTANCE, OF_AN_INSTANCE
 
 from .instance import Instance
 from .nginx import BALANCES, ROUND_ROBIN, NginxServer
@@ -26,6 +31,8 @@ from .services import MissingProgram, PostgresServer, RedisServer, Service, Serv
 
 STORES: Final = ("memory", "sqlite", "postgres")
 FANOUTS: Final = ("local", "notify", "redis")
+TAKEN_OVER_S: Final = 10
+"""After the end of a lease (protocol §8)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +43,13 @@ class Plan:
     store: str = "postgres"
     fanout: str = "redis"
     balance: str = ROUND_ROBIN
+    lease_s: int = 15
     env: Mapping[str, str] = field(default_factory=dict)
     """Settings of every instance."""
+    program: tuple[str, ...] = ("reference_server",)
+    """The module that each instance is, and its arguments."""
+    profile: str = "reference"
+    """What is true of the instances, but for their hooks and leases: a name or an absolute path."""
 
     def problem(self) -> str | None:
         """Why there cannot be such a deployment."""
@@ -64,7 +76,7 @@ class Topology:
         try:
             env = self._shared()
             for number in range(1, self.plan.instances + 1):
-                instance = Instance(number, {**env, **self.plan.env})
+                instance = Instance(number, {**env, **self.plan.env}, self.plan.program)
                 self.instances.append(instance)
                 self._stack.push(instance)
                 instance.spawn()
@@ -73,6 +85,7 @@ class Topology:
             ports = [instance.port for instance in self.instances]
             balancer = NginxServer(ports, self.plan.balance)
             self.balancer = self._stack.enter_context(balancer)
+            self.profile.write_text(self._hooks(), "utf-8")
         except BaseException:
             self._stack.close()
             raise
@@ -87,6 +100,7 @@ class Topology:
             "SCRIPTED_PIPELINES": "1",
             "STREAM_STORE_BACKEND": self.plan.store,
             "POSTGRES_NOTIFY": "1" if self.plan.fanout == "notify" else "0",
+            "LEASE_SECONDS": str(self.plan.lease_s),
         }
         if self.plan.store == "sqlite":
             env["SQLITE_PATH"] = str(self.folder / "jobs.db")
@@ -99,6 +113,33 @@ class Topology:
         return env
 
     @property
+    def profile(self) -> Path:
+        """A profile with the commands by which this deployment is broken and mended."""
+        return self.folder / "hooks.toml"
+
+    def _hooks(self) -> str:
+        command = [sys.executable, "-m", "chaos.control", str(self.folder)]
+        hooks = {name: [*command, name, INSTANCE] for name in OF_AN_INSTANCE}
+        for part, service in (("store", self.postgres), ("broker", self.redis)):
+            if service is not None:
+                hooks |= {f"{verb}_{part}": [*command, verb, part] for verb in ("stop", "start")}
+        # A list of JSON strings is one of TOML, too.
+        lines = [f"{name} = {json.dumps(words)}" for name, words in hooks.items()]
+        return "\n".join(
+            (
+                f"extends = {json.dumps(self.plan.profile)}",
+                "",
+                "[declared]",
+                f"lease_s = {self.plan.lease_s}",
+                f"takeover_s = {self.plan.lease_s + TAKEN_OVER_S}",
+                "",
+                "[hooks]",
+                *lines,
+                "",
+            )
+        )
+
+    @property
     def url(self) -> str:
         """The balancer's address."""
         return self.balancer.url
@@ -108,15 +149,21 @@ class Topology:
         """Each instance's own address."""
         return [instance.url for instance in self.instances]
 
-    def obey(self, command: str) -> None:
-        """Carry out `kill 2`, `stop store` and the like. Raises ValueError, ServiceFailed."""
+    def obey(self, command: str) -> str:
+        """Carry out `kill 2`, `stop store` and the like; returns what there is to say.
+
+        Raises ValueError, ServiceFailed.
+        """
         match command.split():
-            case ["kill" | "terminate" | "pause" | "continue" | "restart" as what, number]:
+            case ["memory", number]:
+                return str(self._instance(number).memory_bytes)
+            case ["kill" | "terminate" | "pause" | "unpause" | "restart" as what, number]:
                 self._handle_instance(what, self._instance(number))
-            case ["stop" | "start" | "pause" | "continue" as what, "store" | "broker" as which]:
+            case ["stop" | "start" | "pause" | "unpause" as what, "store" | "broker" as which]:
                 self._handle_service(what, self._service(which))
             case _:
                 raise ValueError(f"expected a command such as 'kill 1' or 'stop store': {command}")
+        return ""
 
     def _handle_instance(self, what: str, instance: Instance) -> None:
         if what == "kill":
@@ -125,7 +172,7 @@ class Topology:
             instance.terminate()
         elif what == "pause":
             instance.pause()
-        elif what == "continue":
+        elif what == "unpause":
             instance.resume()
         else:
             if instance.running:
@@ -156,7 +203,7 @@ class Topology:
 
 def main() -> int:
     """Returns the exit code."""
-    from .control import serve_commands  # noqa: PLC0415  it needs Topology
+    from .control import Commands  # noqa: PLC0415  it needs Topology
 
     parser = argparse.ArgumentParser(
         prog="python -m chaos.topology", description="A deployment of local processes."
@@ -165,18 +212,26 @@ def main() -> int:
     parser.add_argument("--store", choices=STORES, default="postgres")
     parser.add_argument("--fanout", choices=FANOUTS, default="redis")
     parser.add_argument("--balance", choices=BALANCES, default=ROUND_ROBIN)
+    parser.add_argument("--lease", type=int, choices=range(1, 61), default=15, metavar="1..60")
     options = parser.parse_args()
-    plan = Plan(options.instances, options.store, options.fanout, options.balance)
+    plan = Plan(
+        options.instances, options.store, options.fanout, options.balance, lease_s=options.lease
+    )
     problem = plan.problem()
     if problem is not None:
         parser.error(problem)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
     try:
-        with Topology(plan) as topology:
+        with Topology(plan) as topology, Commands(topology):
             print(f"balancer {topology.url}")
             for instance in topology.instances:
                 print(f"instance {instance.number} {instance.url}")
+            print(f"profile {topology.profile}")
             print(f"control {topology.folder}", flush=True)
-            serve_commands(topology)
+            threading.Event().wait()
+    except KeyboardInterrupt:
+        return 0
     except (MissingProgram, ServiceFailed) as error:
         sys.stderr.write(f"{error}\n")
         return 2

@@ -9,10 +9,11 @@ from __future__ import annotations
 from typing import Any
 
 from streamgauge.check import Run, check
-from streamgauge.recording import Bundle, End, Recording
+from streamgauge.recording import Bundle, End, Recording, outcome
 from streamgauge.results import Exhibit
-from streamgauge.verdict import Broken, Found, Unable
+from streamgauge.verdict import Broken, Found, NotRun, Unable
 
+from .breaking import broken_part, hooked
 from .comparing import difference
 from .reading import exhibit, has_terminal, recycled, stream_log
 from .test_pad import frames
@@ -294,7 +295,7 @@ def test_a_reset_frees_its_slot(run: Run) -> Found:
     return Found(made, "streams cancelled", told)
 
 
-@check("H2-06", "http2", part="http2")
+@check("H2-06", "http2", "drained", part="http2")
 def test_the_terminal_event_is_followed_by_end_stream(run: Run) -> Found:
     """If a stream has shown the terminal event, then END_STREAM follows within declared time."""
     within_s = run.profile.declared.close_s
@@ -320,4 +321,37 @@ def test_the_terminal_event_is_followed_by_end_stream(run: Run) -> Found:
         ended += 1
     if not ended:
         raise Unable(run.bundle("http2").unable or "no stream over HTTP/2 came to its end")
-    return Found(ended, "streams ended", "what a drain does is judged only with control hooks")
+    return Found(ended, "streams ended", _drained(run, ended))
+
+
+def _drained(run: Run, count: int) -> str:
+    """What a drain did to a stream over HTTP/2, or why that is not known.
+
+    Raises:
+        Broken: the stream was reset, or the connection ended without GOAWAY.
+    """
+    try:
+        bundle = broken_part(run, "drained")
+        at, _ = hooked(bundle, "terminate")
+    except (NotRun, Unable) as reason:
+        return f"what a drain does was not judged: {reason}"
+    stream, connection = bundle.get("h2 drained"), bundle.facts.get("h2")
+    if stream is None or not stream.is_stream or not connection or stream.ended_at < at:
+        return "no stream over HTTP/2 was open when an instance drained"
+    if stream.end is not End.COMPLETE:
+        raise Broken(
+            f"{stream.label}: {outcome(stream)} instead of END_STREAM when the instance was told "
+            "to end",
+            stream,
+            count=count,
+            what="streams ended",
+        )
+    if connection.get("goaway") is None:
+        raise Broken(
+            "the connection of an instance that was told to end was closed without GOAWAY (RFC "
+            "9113 §6.8)",
+            stream,
+            count=count,
+            what="streams ended",
+        )
+    return "a drain ended its stream with END_STREAM, and said GOAWAY"

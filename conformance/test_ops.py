@@ -11,8 +11,9 @@ from itertools import pairwise
 from streamgauge.check import Run, check
 from streamgauge.metrics import MetricsError, is_counted, measure, samples
 from streamgauge.recording import Bundle, End, Recording, outcome
-from streamgauge.verdict import Broken, Found, Unable
+from streamgauge.verdict import Broken, Found, NotRun, Unable
 
+from .breaking import broken_part, hooked, ready_while_draining, require_bite
 from .reading import succeeded
 
 
@@ -87,7 +88,7 @@ def _fallen(scrapes: list[dict[str, float]], names: list[str]) -> str:
     return ""
 
 
-@check("OPS-02", "operations", part="health")
+@check("OPS-02", "operations", "drained", part="health")
 def test_liveness_and_readiness_answer(run: Run) -> Found:
     """If the deployment serves, then liveness and readiness say so."""
     bundle = run.bundle("operations")
@@ -107,7 +108,17 @@ def test_liveness_and_readiness_answer(run: Run) -> Found:
             judged += 1
     if not judged:
         raise Unable(bundle.unable or "neither liveness nor readiness was answered")
-    return Found(judged, "answers", "readiness while draining was not judged: it takes hooks")
+    return Found(judged, "answers", _while_draining(run))
+
+
+def _while_draining(run: Run) -> str:
+    """What readiness said while an instance drained, or why that is not known."""
+    try:
+        bundle = broken_part(run, "drained")
+        at, _ = hooked(bundle, "terminate")
+        return ready_while_draining(bundle, at, require_bite(run, bundle, "steady", at).ended_at)
+    except (NotRun, Unable) as reason:
+        return f"readiness while draining was not judged: {reason}"
 
 
 def _last_tries(bundle: Bundle, what: str) -> list[Recording]:

@@ -1,8 +1,9 @@
 """Run the scenarios that the selected checks need, all at once, within one deadline.
 
 Collecting comes before judging: first every scenario plays against the target, side by side, so
-that a run takes about as long as its longest wait; then the checks judge what was recorded. The
-collector also watches itself: when its own event loop was late, it says by how much.
+that a run takes about as long as its longest wait; those that harm the deployment come last, one by
+one. Then the checks judge what was recorded. The collector also watches itself: when its own event
+loop was late, it says by how much.
 """
 
 from __future__ import annotations
@@ -165,9 +166,12 @@ async def collect(
         asyncio.create_task(_watch_loop(shared, lags)),
         asyncio.create_task(_report_progress(shared, progress)),
     ]
+    beside = [each for each in ordered if not each.alone]
     try:
-        playing = asyncio.create_task(_play(shared, ordered, evidence, lags, played, limits))
+        playing = asyncio.create_task(_play(shared, beside, evidence, lags, played, limits))
         await _while_there(shared, playing, evidence)
+        if not evidence.stopped:
+            await _play_alone(shared, [s for s in ordered if s.alone], evidence, limits)
         if evidence.bundles.get(PROBE_NAME) and not evidence.stopped:
             await _check_still_there(client, evidence)
     finally:
@@ -274,6 +278,20 @@ async def _play(
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _play_alone(
+    shared: Shared, scenarios: Sequence[Scenario], evidence: Evidence, limits: Limits
+) -> None:
+    """One by one: each leaves the deployment as it found it. Nobody watches whether it is there."""
+    for scenario in scenarios:
+        if not limits.any:
+            lasts_s = scenario.lasts(shared.profile, shared.long)
+            shared.deadline = max(shared.deadline, shared.client.clock.now() + lasts_s)
+        if why := _refused(scenario, shared, limits):
+            evidence.bundles[scenario.name] = Bundle(scenario.name, unable=why)
+        else:
+            await _one(scenario, shared, evidence)
 
 
 def _refused(scenario: Scenario, shared: Shared, limits: Limits) -> str:

@@ -163,6 +163,18 @@ class Declared:
     retry_max_ms: int = 30_000
     recover_s: float = 10.0
     """Within so much every client of a reconnect storm is served again."""
+    lease_s: float = 15.0
+    """An instance that does nothing for longer loses its jobs to others."""
+    takeover_s: float = 25.0
+    """Within so much of its instance's death a job goes on elsewhere, or has ended."""
+    grace_s: float = 8.0
+    """Within so much of SIGTERM an instance has gone."""
+    handover_s: float = 5.0
+    """The longest pause that a reader sees when an instance is restarted in good order."""
+    kept_s: float = 86_400.0
+    """Finished jobs are kept for so long, and are gone afterwards."""
+    reader_bytes: int = 1_048_576
+    """The memory that a stalled reader may cost."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,6 +244,36 @@ class Auth:
     query: Mapping[str, str] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class Hooks:
+    """Commands that break and mend the deployment: lists of words that no shell reads.
+
+    In those about one instance, "{instance}" stands for its number: 1 is the base URL's, and each
+    `--instance` adds one.
+    """
+
+    kill: tuple[str, ...] = ()
+    """As `kill -9`."""
+    terminate: tuple[str, ...] = ()
+    """As a deploy does it: SIGTERM."""
+    pause: tuple[str, ...] = ()
+    """As SIGSTOP: it keeps its connections, and does nothing."""
+    unpause: tuple[str, ...] = ()
+    """As SIGCONT."""
+    restart: tuple[str, ...] = ()
+    """Starts the instance again, after SIGTERM where it still runs."""
+    memory: tuple[str, ...] = ()
+    """Prints how many octets of memory the instance holds (resident)."""
+    stop_store: tuple[str, ...] = ()
+    start_store: tuple[str, ...] = ()
+    stop_broker: tuple[str, ...] = ()
+    start_broker: tuple[str, ...] = ()
+
+
+INSTANCE = "{instance}"
+OF_AN_INSTANCE = ("kill", "terminate", "pause", "unpause", "restart", "memory")
+
+
 @dataclass(frozen=True, eq=False)
 class Profile:
     """One target's shape and promises."""
@@ -244,6 +286,7 @@ class Profile:
     capabilities: Capabilities = field(default_factory=Capabilities)
     metrics: Metrics = field(default_factory=Metrics)
     auth: Auth = field(default_factory=Auth)
+    hooks: Hooks = field(default_factory=Hooks)
     origin: str = ""
     """The file it was read from."""
     lines: Mapping[str, str] = field(default_factory=dict)
@@ -379,6 +422,8 @@ def _section(text: str, origin: str, section: str, members: dict[str, Any]) -> A
             raise _wrong(text, origin, f"{section}.{key}", expected, value)
         if kind is Api and key in PATHS and value and not value.startswith("/"):
             raise _wrong(text, origin, f"{section}.{key}", 'a path that begins with "/"', value)
+        if kind is Hooks and (wanted := _hook_wants(key, value)):
+            raise _wrong(text, origin, f"{section}.{key}", wanted, value)
         values[key] = tuple(value) if isinstance(value, list) else value
     return kind(**values)
 
@@ -404,6 +449,15 @@ def _fits(hint: Any, value: Any) -> tuple[str, bool]:
         ok = isinstance(value, list) and all(isinstance(item, str) for item in value)
         return "a list of strings", ok
     return "a table", isinstance(value, dict)
+
+
+def _hook_wants(name: str, words: list[str]) -> str:
+    """What is missing of a hook, "" where nothing is."""
+    if words and not words[0]:
+        return "a program and its arguments"
+    if words and name in OF_AN_INSTANCE and not any(INSTANCE in word for word in words):
+        return f'"{INSTANCE}" in one of the words, which stands for the number of the instance'
+    return ""
 
 
 def _env_values(value: Any) -> tuple[str, bool]:

@@ -34,6 +34,8 @@ class Scenario:
     about: str
     """What it does, for the progress line."""
     makes_do_with: Means = Means.STARTS
+    alone: bool = False
+    """It harms the deployment for a while, so it is played by itself when all others are over."""
     patient: bool = False
     """It mostly waits for seconds, so that judging beside it does not disturb its timing."""
     jobs: int = 12

@@ -50,14 +50,6 @@ FAMILIES = {
     "PRIV": 2,
 }
 
-#: The families that have checks, so far for what a URL alone, a shaped job or the suite's own
-#: proxy can show.
-CHECKED_FAMILIES = frozenset(
-    {"WIRE", "HDR", "RT", "PAD", "REPLAY", "LATE", "SNAP", "POLL", "HB", "LIFE", "QUOTA"}
-    | {"ISO", "BAD", "SEC", "PRIV", "CORS", "OPS", "BP", "H2", "RETRY", "PROXY", "MI"}
-)
-CHECKED_NEEDS = frozenset({"U", "J", "P", "I", "J/P", "U/B", "U/K"})
-
 #: Members of a profile whose default is too long for a cell of the page.
 IN_WORDS = {"names", "start_body"}
 
@@ -129,12 +121,9 @@ def test_long_rows_are_the_ones_that_need_minutes() -> None:
     assert [row.id for row in ROWS if row.long] == ["RT-06", "RT-07", "BP-03"]
 
 
-def test_implemented_rows_are_exactly_those_with_a_check() -> None:
-    """A check exists for what a plain run can show in these families, and only for it."""
-    expected = [
-        row.id for row in ROWS if row.section in CHECKED_FAMILIES and row.needs in CHECKED_NEEDS
-    ]
-    assert [row.id for row in implemented()] == expected
+def test_every_row_has_a_check() -> None:
+    """Nothing is promised that nobody judges."""
+    assert [row.id for row in ROWS if row.pending] == []
 
 
 def test_coverage_page_is_not_stale() -> None:

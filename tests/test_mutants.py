@@ -1,7 +1,8 @@
 """Broken servers must be caught, each by the checks of its own section and by no others.
 
-`make mutants` runs all of them; here one of each section runs against the whole suite, beside what
-can be known about them without running any. (Null targets: `test_null_targets.py`.)
+`make mutants` runs all of them against the whole suite; here one of each section runs against its
+section, and a server without a fault against everything, beside what can be known without running
+any. (Null targets: `test_null_targets.py`.)
 """
 
 from __future__ import annotations
@@ -34,13 +35,18 @@ def first_of_each_section() -> list[Subject]:
     return list(chosen.values())
 
 
+def sections(subject: Subject) -> str:
+    """What a sample run judges: all of it, or what the mutant's fault is about."""
+    return ",".join(subject.sections) if isinstance(subject, Mutant) else ""
+
+
 SAMPLE: list[Subject] = [CONTROLS[0], *first_of_each_section()]
 
 
 @pytest.fixture(scope="session")
 def runs() -> Iterator[dict[str, Future[runner.Outcome]]]:
     """All sample runs, started together and awaited one by one."""
-    calls = {each.name: partial(runner.run, each) for each in SAMPLE}
+    calls = {each.name: partial(runner.run, each, sections(each)) for each in SAMPLE}
     with in_background(calls, AT_ONCE, runner.stop_all) as runs:
         yield runs
 

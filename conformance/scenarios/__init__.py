@@ -6,6 +6,7 @@ from typing import Final
 from streamgauge.profile import Profile
 from streamgauge.scenario import Means, Scenario
 
+from .away import away_s, broker_away, store_away
 from .browser import browser
 from .caching import caching
 from .cors import cors
@@ -13,11 +14,13 @@ from .crowd import crowd
 from .cuts import cuts
 from .elsewhere import elsewhere
 from .endings import endings
+from .faults import drained, killed, one_fault_s, paused, rolled, rolling_s
 from .fuzz import fuzz
 from .history import history
 from .http2 import http2
 from .idle import idle
 from .inputs import inputs
+from .kept import kept, kept_for_s
 from .live import LONG_S, live
 from .log import log
 from .mistakes import mistakes
@@ -34,6 +37,7 @@ from .stalled import slow, stalled
 from .starts import starts
 from .storm import storm
 from .strangers import strangers
+from .swollen import swollen, swollen_s
 from .texts import texts
 from .waiting import opening, waiting
 
@@ -188,4 +192,32 @@ SCENARIOS: Final = (
         "elsewhere", elsewhere, "jobs of one instance on the others", jobs=42, lasts=_lasts(10.0)
     ),
     Scenario("storm", storm, "a reconnect storm", jobs=2, lasts=_lasts(10.0)),
+    Scenario("kept", kept, "a finished job", patient=True, jobs=1, lasts=kept_for_s),
+    Scenario(
+        "drained", drained, "an instance that is told to end", alone=True, jobs=1, lasts=one_fault_s
+    ),
+    Scenario(
+        "rolled",
+        rolled,
+        "a restart of one instance after the other",
+        alone=True,
+        jobs=16,
+        lasts=rolling_s,
+    ),
+    Scenario("killed", killed, "an instance that is killed", alone=True, jobs=2, lasts=one_fault_s),
+    Scenario("paused", paused, "an instance that is paused", alone=True, jobs=1, lasts=one_fault_s),
+    Scenario(
+        "broker_away", broker_away, "a broker that is stopped", alone=True, jobs=1, lasts=away_s
+    ),
+    Scenario(
+        "store_away", store_away, "a store that is stopped", alone=True, jobs=70, lasts=away_s
+    ),
+    Scenario(
+        "swollen",
+        swollen,
+        "memory for readers that do not read",
+        alone=True,
+        jobs=2,
+        lasts=swollen_s,
+    ),
 )

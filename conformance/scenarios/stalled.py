@@ -57,7 +57,7 @@ def full_stall_s(lab: Lab) -> float:
 async def _beside(lab: Lab) -> None:
     """One reader stalls, another goes on."""
     job = await lab.start("beside start", STALLING)
-    reader = await _stall(lab, job, "stalled 0")
+    reader = await stall(lab, job, "stalled 0")
     beside = lab.stream(job, "beside", bound_s=LASTS_S + ENDING_S)
     await beside.until(lab.ended, LASTS_S + ENDING_S - 1.0)
     if _seems_late(lab, beside):
@@ -93,8 +93,8 @@ def _stamp_of(data: str) -> float | None:
 async def _unread(lab: Lab) -> None:
     """All readers stall: one from its first byte, one after it has read a little."""
     job = await lab.start("unread start", STALLING)
-    first = await _stall(lab, job, "unread 0")
-    second = await _stall(lab, job, "unread 1")
+    first = await stall(lab, job, "unread 0")
+    second = await stall(lab, job, "unread 1")
     await second.read_slowly(256 * 1024, 1.0)
     lab.facts["over while unread"] = await _until_over(lab, job, "unread", LASTS_S + ENDING_S)
     if not lab.facts["over while unread"]:
@@ -115,7 +115,7 @@ async def _unread(lab: Lab) -> None:
         await lab.read(job, "unread replay", bulk=True, bound_s=15.0)
 
 
-async def _stall(lab: Lab, job: Job, label: str) -> StalledReader:
+async def stall(lab: Lab, job: Job, label: str) -> StalledReader:
     """A reader that has its head and reads nothing more."""
     reader = StalledReader(
         lab.client,
@@ -181,7 +181,7 @@ async def _natural(lab: Lab) -> None:
     """The target's own job may happen to be large enough."""
     job, first = lab.natural()
     lab.adopt(first, job.started)
-    reader = await _stall(lab, job, "stalled 0")
+    reader = await stall(lab, job, "stalled 0")
     await first.until(lab.ended, max(1.0, min(NATURAL_WATCH_S, lab.left_s() - 40.0)))
     lab.facts.update(full=False, held_s=0.0)
     async with lab.shared.heavy:
@@ -201,7 +201,7 @@ async def slow(lab: Lab) -> None:
         replay = await lab.read(job, f"replay {events}", bound_s=10.0)
         if sum(len(read.data) for read in replay.reads) > BIG_TEXT_BYTES:
             break
-    reader = await _stall(lab, job, "slow reader")
+    reader = await stall(lab, job, "slow reader")
     lab.expect("an event of 1 MiB to be read at 64 KiB/s", BIG_TEXT_BYTES / SLOW_BYTES_PER_S)
     await reader.read_slowly(SLOW_BYTES_PER_S, SLOW_BOUND_S)
     await reader.leave()

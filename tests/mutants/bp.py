@@ -125,6 +125,27 @@ def _hurried(most_s: float) -> None:
     seams.on_chunks(impatient)
 
 
+def _queue_for_each() -> None:
+    """What a reader does not take yet is kept for it, without a bound."""
+
+    async def queued(stream: Stream, chunks: seams.Chunks) -> seams.Chunks:
+        queue: asyncio.Queue[bytes | None] = asyncio.Queue()
+
+        async def fill() -> None:
+            async for chunk in chunks:
+                queue.put_nowait(bytes(bytearray(chunk)))
+            queue.put_nowait(None)
+
+        filling = asyncio.create_task(fill())
+        try:
+            while (chunk := await queue.get()) is not None:
+                yield chunk
+        finally:
+            filling.cancel()
+
+    seams.on_chunks(queued)
+
+
 MUTANTS: list[Mutant] = [
     Mutant(
         name="bp-shared-loop",
@@ -179,5 +200,12 @@ MUTANTS: list[Mutant] = [
         follows=("REPLAY-14",),
         patch=partial(_hurried, 5.0),
         about="A reader at 64 KiB/s is cut after five seconds of waiting for it.",
+    ),
+    Mutant(
+        name="bp-queue-for-each",
+        breaks=("BP-02",),
+        patch=_queue_for_each,
+        deployment=("sqlite", "local"),
+        about="Each reader has a queue without a bound.",
     ),
 ]

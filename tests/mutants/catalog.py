@@ -11,7 +11,7 @@ MODULES = (
     *("bp", "h2"),
     *("cors", "ops"),
     *("retry", "proxy"),
-    "mi",
+    *("mi", "take"),
 )
 
 

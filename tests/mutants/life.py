@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from . import seams
-from .model import Mutant
+from .model import Mutant, put
 
 if TYPE_CHECKING:
     from reference_server.payloads import Emission
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from reference_server.stream import Stream, Streams
 
 Ending = tuple["Emission", ...]
+KEPT_S = 20
 
 
 def _on_failed_scripts(change: Callable[[Ending], Ending]) -> None:
@@ -258,6 +259,19 @@ def _waits_for_ever() -> None:
     StartApi._create = patient  # type: ignore[method-assign]
 
 
+SHORT_LIVED = {"RETENTION_HOURS": str(KEPT_S / 3600)}
+
+
+def _half_removed() -> None:
+    from reference_server.store import sqlite
+
+    async def events_only(db: Any, job_id: str) -> None:
+        await db.execute("DELETE FROM run_events WHERE job_id = ?", (job_id,))
+        await db.execute("UPDATE run_metadata SET ended_at = 1e12 WHERE job_id = ?", (job_id,))
+
+    put(sqlite, "delete_run", events_only)
+
+
 MUTANTS: list[Mutant] = [
     Mutant(
         name="life-done-twice",
@@ -360,5 +374,13 @@ MUTANTS: list[Mutant] = [
         breaks=("LIFE-13",),
         patch=_waits_for_ever,
         about="A job that nobody opens never starts by itself.",
+    ),
+    Mutant(
+        name="life-half-removed",
+        breaks=("LIFE-14",),
+        patch=_half_removed,
+        env=SHORT_LIVED,
+        profile="kept.toml",
+        about="When its time is up a job's events are removed, and its row stays.",
     ),
 ]

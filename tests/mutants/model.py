@@ -38,11 +38,18 @@ class Mutant:
     """A file beside this one."""
     instances: int = 1
     """So many processes serve; the suite is told all their addresses."""
+    deployment: tuple[str, str] | None = None
+    """Store and fan-out of a topology whose processes the suite can kill; None: plain processes."""
 
     @property
     def section(self) -> str:
         """The section that has to catch it; "" for a control."""
         return self.breaks[0].partition("-")[0] if self.breaks else ""
+
+    @property
+    def sections(self) -> tuple[str, ...]:
+        """All sections in which something has to fail."""
+        return tuple(dict.fromkeys(each.partition("-")[0] for each in self.breaks))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,6 +63,7 @@ class Control:
     env: Mapping[str, str] = field(default_factory=dict)
     profile: str = "scaled.toml"
     instances: int = 1
+    deployment: tuple[str, str] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,6 +77,7 @@ class NullTarget:
     env: Mapping[str, str] = field(default_factory=dict)
     profile: str = "scaled.toml"
     instances: int = 1
+    deployment: None = None
 
 
 Subject = Mutant | Control | NullTarget

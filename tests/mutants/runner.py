@@ -16,15 +16,21 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from .model import KILLED, Mutant, Subject, problems
+from chaos.control import Commands
+from chaos.services import MissingProgram, ServiceFailed
+from chaos.topology import Plan, Topology
+
+from .model import KILLED, Control, Mutant, Subject, problems, unpatched
 
 ROOT = Path(__file__).parents[2]
 REPORTS = ROOT / "reports" / "mutants"
 RUN_BOUND_S = 180.0
+DEPLOYED_BOUND_S = 300.0
+"""Of those, some parts are broken one after the other at the end of the run."""
 START_BOUND_S = 20.0
 STOP_BOUND_S = 4.0
 TOLD = KILLED | {"error", "could_not_test"}
-SOURCES = ("reference_server", "streamgauge", "conformance", "tests/mutants")
+SOURCES = ("reference_server", "streamgauge", "conformance", "chaos", "tests/mutants")
 #: What is running now, so that an interrupted run leaves nothing behind.
 RUNNING: set[subprocess.Popen[bytes]] = set()
 SUITE = ("-m", "pytest", "conformance", "-q", "-p", "no:cacheprovider", "-p", "no:hypothesispytest")
@@ -40,6 +46,8 @@ ENVIRONMENT: Mapping[str, str] = {
     "LOG_LEVEL": "error",
     "MUTANT_WATCH": "1",
 }
+OF_A_TOPOLOGY = frozenset({"HOST", "PORT", "STREAM_STORE_BACKEND", "MUTANT_WATCH"})
+LEASE_S = 2
 #: Hundreds of processes import the same modules. Where compiled ones may not be kept
 #: beside their sources, they are kept elsewhere.
 COMPILED_ONCE: Mapping[str, str] = {
@@ -93,11 +101,17 @@ def kept(subject: Subject, folder: Path, since: float) -> Outcome | None:
     return known if known.verdicts else None
 
 
-def run(subject: Subject, bound_s: float = RUN_BOUND_S) -> Outcome:
-    """Serve, judge, stop."""
+def run(subject: Subject, only: str = "", bound_s: float = RUN_BOUND_S) -> Outcome:
+    """Serve, judge, stop; `only` names the sections that are judged, "" for all."""
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix=f"mutant-{subject.name}-") as name:
         folder = Path(name)
+        if subject.deployment is not None:
+            try:
+                ended = _judge_deployed(_plan(subject, *subject.deployment), folder, only)
+            except (MissingProgram, ServiceFailed) as error:
+                return Outcome(subject.name, [f"the deployment did not start: {error}"])
+            return _outcome(subject, folder, ended, time.monotonic() - began)
         servers: list[subprocess.Popen[bytes]] = []
         try:
             urls = []
@@ -107,11 +121,33 @@ def run(subject: Subject, bound_s: float = RUN_BOUND_S) -> Outcome:
             if not all(urls):
                 said = (folder / "stderr.log").read_text("utf-8", "replace")[-2000:]
                 return Outcome(subject.name, [f"the server did not start: {said}"])
-            ended = _judge(subject, urls, folder, bound_s)
+            profile = Path(__file__).parent / subject.profile
+            ended = _judge(urls, profile, folder, only, bound_s)
             return _outcome(subject, folder, ended, time.monotonic() - began)
         finally:
             for server in servers:
                 _stop(server)
+
+
+def _plan(subject: Mutant | Control, store: str, fanout: str) -> Plan:
+    """The subject's deployment; what a topology decides itself is left to it."""
+    plain = ("reference_server",)
+    ours = {k: v for k, v in ENVIRONMENT.items() if k not in OF_A_TOPOLOGY}
+    return Plan(
+        subject.instances,
+        store,
+        fanout,
+        lease_s=LEASE_S,
+        env={**COMPILED_ONCE, **ours, **subject.env},
+        program=plain if subject.patch is unpatched else ("tests.mutants.serve", subject.name),
+        profile=str(Path(__file__).parent / subject.profile),
+    )
+
+
+def _judge_deployed(plan: Plan, folder: Path, only: str) -> str:
+    """Run the suite against processes that it can kill; returns as `_judge` does."""
+    with Topology(plan) as topology, Commands(topology):
+        return _judge(topology.urls, topology.profile, folder, only, DEPLOYED_BOUND_S)
 
 
 def _serve(subject: Subject, folder: Path, number: int) -> subprocess.Popen[bytes]:
@@ -143,12 +179,12 @@ def _address(server: subprocess.Popen[bytes]) -> str:
     return line.removeprefix("listening on ").strip() if line.startswith("listening on ") else ""
 
 
-def _judge(subject: Subject, urls: list[str], folder: Path, bound_s: float) -> str:
+def _judge(urls: list[str], profile: Path, folder: Path, only: str, bound_s: float) -> str:
     """Run the suite; returns why it did not end by itself, "" where it did."""
     url, *others = urls
     command = [sys.executable, *SUITE, "--base-url", url, "--report-dir", str(folder / "report")]
     command += [f"--instance={other}" for other in others]
-    command += ["--profile", str(Path(__file__).parent / subject.profile)]
+    command += ["--profile", str(profile), *([f"--only={only}"] if only else [])]
     with (folder / "suite.log").open("wb") as log:
         suite = subprocess.Popen(
             command,

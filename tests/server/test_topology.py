@@ -97,8 +97,8 @@ def test_a_topology_takes_commands_from_outside() -> None:
     try:
         ready, _, _ = select.select([process.stdout], [], [], PATIENCE_S)
         assert ready
-        # All three are written at once.
-        lines = dict(process.stdout.readline().strip().split(" ", 1) for _ in range(3))
+        # All four are written at once.
+        lines = dict(process.stdout.readline().strip().split(" ", 1) for _ in range(4))
     except ValueError:
         process.wait(PATIENCE_S)
         reason = process.stderr.read().strip()
@@ -113,7 +113,7 @@ def test_a_topology_takes_commands_from_outside() -> None:
         assert httpx.get(f"{url}/readyz", timeout=20).status_code == 503
         assert control("start", "store").returncode == 0
         wait_until(lambda: httpx.get(f"{url}/readyz").status_code == 200, "ready", PATIENCE_S)
-        for word in ("pause", "continue", "terminate", "restart"):
+        for word in ("pause", "unpause", "terminate", "restart"):
             assert control(word, "1").returncode == 0
         wait_until(lambda: httpx.get(f"{url}/readyz").status_code == 200, "ready", PATIENCE_S)
         mistake = control("stop", "broker")
