@@ -22,8 +22,6 @@ RANDOM_CUTS = 20
 PASSES_MAX = 4
 RUNNING_EVENTS = 80
 RUNNING_INTERVAL_MS = 30
-GUESSED_EVENTS = 60
-"""Of a job whose length nobody knows."""
 SWEPT_EVENTS = 24
 SWEPT_MAX = 200
 """Cursors of a natural log that are resumed from."""
@@ -44,8 +42,8 @@ async def cuts(lab: Lab) -> None:
     job = lab.shared_job()
     await together(_early(lab, passage, job, lab.left_s() - KEPT_BACK_S), natural_end(lab))
     lab.facts.update(running=job.job_id, swept=job.job_id)
-    await lab.read(job, "running replay")
-    await _random(lab, passage, job, chance, GUESSED_EVENTS)
+    replay = await lab.read(job, "running replay")
+    await _random(lab, passage, job, chance, sum(map(lab.is_log, replay.blocks)))
     await _sweep(lab, passage, job, chance)
 
 

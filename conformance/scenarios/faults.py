@@ -102,11 +102,10 @@ async def paused(lab: Lab) -> None:
         try:
             await call(lab, "pause", victim)
             before = len(list(filter(lab.is_log, lab.recorded("watch/0").blocks)))
-            going_on = lab.stream(steady, "going on", bound_s=lab.profile.declared.takeover_s + 2.0)
+            within_s = lab.profile.declared.takeover_s + 2.0
+            going_on = lab.stream(lab.at_instance(steady, 0), "going on", bound_s=within_s)
             # What was on its way when the pause began may still come.
-            lab.facts["taken_over"] = await going_on.until(
-                lab.seen(before + SEEN_BEFORE), lab.profile.declared.takeover_s + 2.0
-            )
+            lab.facts["taken_over"] = await going_on.until(lab.seen(before + SEEN_BEFORE), within_s)
             await going_on.leave()
         finally:
             await bring_back(lab, "unpause", victim)

@@ -89,7 +89,7 @@ async def under_way(lab: Lab, job: Job, label: str = "under way") -> None:
     Raises:
         Unable: it shows none.
     """
-    watch = lab.stream(job, label, bound_s=WATCH_BOUND_S)
+    watch = lab.stream(lab.at_instance(job, 0), label, bound_s=WATCH_BOUND_S)
     seen = await watch.until(lab.seen(SEEN_BEFORE), WATCH_BOUND_S)
     await watch.leave()
     if not seen:
@@ -99,7 +99,9 @@ async def under_way(lab: Lab, job: Job, label: str = "under way") -> None:
 async def over(lab: Lab, *jobs: Job) -> None:
     """Wait at the first instance until the jobs have ended, or the time for it is over."""
     within_s = lab.profile.declared.takeover_s + SCRIPT_S
-    ends = [lab.stream(job, f"end {job.job_id}", bound_s=within_s) for job in jobs]
+    ends = [
+        lab.stream(lab.at_instance(job, 0), f"end {job.job_id}", bound_s=within_s) for job in jobs
+    ]
     await asyncio.gather(*(each.until(lab.ended, within_s) for each in ends))
     for each in ends:
         await each.leave()
