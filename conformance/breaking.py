@@ -10,7 +10,7 @@ from streamgauge.verdict import Broken, NotRun, Unable
 
 from .assembling import assembled, parts
 from .comparing import difference
-from .reading import Seen, exhibit, has_gap, has_terminal, stream_log
+from .reading import Seen, exhibit, has_gap, has_terminal, listed, stream_log, succeeded
 
 CUT_WITHIN_S = 5.0
 """A stream of an instance that was ended is over after so much."""
@@ -73,8 +73,18 @@ def log_afterwards(run: Run, bundle: Bundle, job: str) -> tuple[Seen, ...]:
                 exhibit(recording, found[1]),
             )
         log = log or seen
-    if not has_terminal(log[-1:], run.profile):
+    if not has_terminal(log, run.profile):
         raise Unable("the job's log has no end, so nothing can be held against it (see MI-04)")
+    if not has_terminal(log[-1:], run.profile):
+        raise Broken(
+            "events stand behind the log's terminal event: somebody went on writing",
+            exhibit(_replays(bundle, job)[0], log[-1]),
+        )
+    for page in bundle.all(f"page {job}"):
+        # A stream ends with the terminal event; a page shows also what stands behind it.
+        shown = listed(page) if succeeded(page) else ()
+        if (found := difference(log[: len(shown)], shown))[0]:
+            raise Broken(f"{page.label}: another log than the stream's: {found[0]}", page)
     return log
 
 
@@ -107,7 +117,18 @@ def read_whole(
     run: Run, bundle: Bundle, label: str, log: Sequence[Seen], what: str, count: int
 ) -> int:
     """Hold what a reader got against the log; returns its events. Raises Broken, Unable."""
-    return assembled(run, connections(bundle, label), log, what, count)
+    readings = connections(bundle, label)
+    for recording in readings:
+        # The log is there from its first event, so it was not pruning that left this gap.
+        if recording.is_stream and has_gap(recording, run.profile):
+            raise Broken(
+                f"{what}: resumed after {recording.info.get('after')}, it is told of a gap: the "
+                "log has lost what it had seen",
+                recording,
+                count=count,
+                what="events compared",
+            )
+    return assembled(run, readings, log, what, count)
 
 
 def require_bite(run: Run, bundle: Bundle, label: str, since: float) -> Recording:

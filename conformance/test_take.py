@@ -28,7 +28,7 @@ from .breaking import (
 from .clocks import slack_s
 from .comparing import difference
 from .finals import unanswered
-from .reading import Seen, exhibit, stream_log
+from .reading import Seen, exhibit, has_terminal, stream_log
 
 AS_BEFORE_S = 0.2
 """By how much events may be older on their arrival than before, once the broker is back."""
@@ -168,13 +168,20 @@ def _as_scripted(run: Run, bundle: Bundle, label: str, what: str, count: int) ->
     """Hold a job's log against its script; returns the number of its events.
 
     Raises:
-        Broken: it has more events, or fewer, or has failed.
-        Unable: it has no end.
+        Broken: it has more events, or fewer, has failed, or has no end.
+        Unable: it was not read.
     """
     start = bundle.get(f"{label} start")
     job = job_of_start(bundle, f"{label} start")
+    recording, seen = last_seen(run, bundle, job)
+    if not has_terminal(seen, run.profile):
+        raise Broken(
+            f"a job that {what} has not ended: its log stops after {len(seen)} events",
+            exhibit(recording, seen[-1] if seen else None),
+            count=count,
+            what="events",
+        )
     log = log_afterwards(run, bundle, job)
-    recording, _ = last_seen(run, bundle, job)
     shape = start.info.get("shape") if start is not None else None
     asked = shape.get("events") if isinstance(shape, dict) else None
     if log and any(event.type == "error" for event in log):

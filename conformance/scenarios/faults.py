@@ -35,8 +35,10 @@ STEADY = script(100, 100)
 SWIFT = script(1500, 4)
 """Events that follow each other so closely that a kill always falls between two of them."""
 READY_EVERY_S = 0.02
-ZOMBIE_S = 2.0
-"""What a woken owner would write, it writes within this."""
+REPLAYED_S = 0.3
+"""A stream that was opened has shown by then what its job's log already had."""
+ZOMBIE_S = 3.0
+"""A woken owner is so much later with the end of its script than who has taken over."""
 CONTINUOUS = script(3000, 100)
 """Longer than any rolling restart; it is cancelled then."""
 ROLLED_S = 60.0
@@ -109,8 +111,8 @@ async def paused(lab: Lab) -> None:
             await going_on.leave()
         finally:
             await bring_back(lab, "unpause", victim)
-        await lab.pause(ZOMBIE_S, "an instance that was paused to write on")
         await over(lab, steady)
+        await lab.pause(ZOMBIE_S, "what an instance that was paused may still write")
     await read_everywhere(lab, steady)
 
 
@@ -126,9 +128,20 @@ async def rolled(lab: Lab) -> None:
         await asyncio.gather(*(under_way(lab, job, f"under way {n}") for n, job in enumerate(jobs)))
         for number in numbers:
             await bring_back(lab, "restart", number)
-        await lab.pause(1.0, "events after the last restart")
+        await asyncio.gather(*(_goes_on(lab, job, n) for n, job in enumerate(jobs, 1)))
         await asyncio.gather(*(lab.cancel(job, f"cancel {n + 1}") for n, job in enumerate(jobs)))
     await read_everywhere(lab, *jobs)
+
+
+async def _goes_on(lab: Lab, job: Job, number: int) -> None:
+    """Wait until a job shows something new; how long that took is for its reader to tell."""
+    within_s = lab.profile.declared.handover_s + AFTERWARDS_S
+    live = lab.stream(lab.at_instance(job, 0), f"going on {number}", bound_s=within_s)
+    await live.until(lab.opened, within_s)
+    await asyncio.sleep(REPLAYED_S)
+    known = sum(map(lab.is_log, live.blocks))
+    await live.until(lab.seen(known + 1), within_s)
+    await live.leave()
 
 
 async def _ask_ready(lab: Lab, victim: int) -> None:

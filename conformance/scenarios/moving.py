@@ -19,6 +19,8 @@ SCRIPT_S = 12.0
 """What is left of a script then takes no longer."""
 AFTERWARDS_S = 10.0
 WATCH_BOUND_S = 15.0
+PAGE_EVENTS = 1000
+"""As many as a page may have (protocol §6)."""
 
 
 def may(lab: Lab, *hooks: str, instances: int = 1) -> bool:
@@ -53,12 +55,12 @@ async def keep_reading(lab: Lab, job: Job, label: str, first: int, *, bound_s: f
             bound_s=left_s,
             info={"after": cursor or None, "instance": at + 1},
         )
-        await live.until(lab.ended, left_s)
-        if lab.ended(live):
-            await live.until(lambda each: each.end is not None, ORDERLY_END_S)
-            await live.leave()
-            return
-        recording = await live.finish()
+        try:
+            if await live.until(lab.ended, left_s):
+                await live.until(lambda each: each.end is not None, ORDERLY_END_S)
+                return
+        finally:
+            recording = await live.leave()
         cursor = cursor_after(recording, cursor)
         if recording.status == 204:
             return
@@ -96,11 +98,12 @@ async def under_way(lab: Lab, job: Job, label: str = "under way") -> None:
         raise Unable(f"the job did not show {SEEN_BEFORE} events, so nothing was broken")
 
 
-async def over(lab: Lab, *jobs: Job) -> None:
-    """Wait at the first instance until the jobs have ended, or the time for it is over."""
+async def over(lab: Lab, *jobs: Job, number: int = 0) -> None:
+    """Wait at an instance until the jobs have ended, or the time for it is over."""
     within_s = lab.profile.declared.takeover_s + SCRIPT_S
     ends = [
-        lab.stream(lab.at_instance(job, 0), f"end {job.job_id}", bound_s=within_s) for job in jobs
+        lab.stream(lab.at_instance(job, number), f"end {job.job_id}", bound_s=within_s)
+        for job in jobs
     ]
     await asyncio.gather(*(each.until(lab.ended, within_s) for each in ends))
     for each in ends:
@@ -108,11 +111,16 @@ async def over(lab: Lab, *jobs: Job) -> None:
 
 
 async def read_everywhere(lab: Lab, *jobs: Job) -> None:
-    """The logs as every instance shows them: `replay JOB 1`, `replay JOB 2`, and so on."""
+    """The logs as every instance shows them: `replay JOB 1`, `page JOB 1`, and so on."""
     await asyncio.gather(
+        *(
+            lab.poll(lab.at_instance(job, n), f"page {job.job_id} {n + 1}", limit=PAGE_EVENTS)
+            for job in jobs
+            for n in range(len(lab.instances))
+        ),
         *(
             lab.read(lab.at_instance(job, n), f"replay {job.job_id} {n + 1}", bound_s=20.0)
             for job in jobs
             for n in range(len(lab.instances))
-        )
+        ),
     )

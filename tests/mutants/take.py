@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from .model import Mutant
@@ -43,8 +44,8 @@ def _never_taken_over() -> None:
     Runner.launch = unless_orphaned  # type: ignore[method-assign]
 
 
-def _not_fenced() -> None:
-    """Whoever once had a job goes on writing to it."""
+def _not_fenced(ended: frozenset[str]) -> None:
+    """Whoever once had a job goes on writing to it, unless its status is one of these."""
     from reference_server.runner import Runner
     from reference_server.store import sqlite_append
     from reference_server.store.sqlite import SqliteStore
@@ -64,7 +65,10 @@ def _not_fenced() -> None:
     async def renew(self: Runner) -> None:
         await self._store.renew(self._owner, self._lease_s, list(self._jobs))
 
-    sqlite_append._Row.accepts = lambda self, epoch: True  # type: ignore[method-assign]
+    def accepts(self: Any, epoch: int) -> bool:
+        return self.status not in ended
+
+    sqlite_append._Row.accepts = accepts  # type: ignore[method-assign]
     SqliteStore.append = anyhow  # type: ignore[method-assign]
     Runner._renew = renew  # type: ignore[method-assign]
 
@@ -185,16 +189,26 @@ MUTANTS: list[Mutant] = [
         about="A job whose instance was killed is claimed, and nobody goes on with it.",
     ),
     Mutant(
-        name="take-no-fence",
-        breaks=("TAKE-02", "MI-09"),
-        patch=_not_fenced,
+        name="take-no-epoch",
+        breaks=("TAKE-02",),
+        patch=partial(_not_fenced, frozenset({"completed", "failed", "canceled"})),
         instances=3,
         deployment=ON_SQLITE,
-        about="Appends carry no epoch: a paused owner that wakes up writes on.",
+        about="Appends carry no epoch: a paused owner that wakes up writes on, to the job's end.",
+    ),
+    Mutant(
+        name="mi-zombie",
+        breaks=("MI-09", "TAKE-02"),
+        follows=("MI-07", "MI-10"),
+        patch=partial(_not_fenced, frozenset()),
+        instances=3,
+        deployment=ON_SQLITE,
+        about="Appends are taken from anybody, so a woken owner, or a cancelled job, goes on.",
     ),
     Mutant(
         name="take-shown-first",
         breaks=("TAKE-03", "MI-05"),
+        follows=("MI-06", "MI-07", "MI-09", "MI-10", "TAKE-02"),
         patch=_shown_first,
         instances=3,
         deployment=ON_SQLITE,
@@ -212,7 +226,7 @@ MUTANTS: list[Mutant] = [
         name="take-store-must-be-there",
         breaks=("TAKE-05",),
         patch=_store_must_be_there,
-        instances=2,
+        env={"LEASE_SECONDS": "15"},
         deployment=ON_POSTGRES,
         about="A job fails when the store is away for a moment.",
     ),
