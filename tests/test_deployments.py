@@ -70,6 +70,7 @@ def test_the_deployment_keeps_the_rules(subject: Control) -> None:
 def in_memory(balance: str) -> Iterator[Topology]:
     """Two instances, each with its jobs in its own memory, behind a balancer."""
     env = {k: v for k, v in runner.ENVIRONMENT.items() if k not in runner.OF_A_TOPOLOGY}
+    env["HISTORY_LIMIT"] = "2000"
     plan = Plan(2, "memory", "local", balance, lease_s=2, env=env, profile=str(SCALED))
     try:
         with Topology(plan) as topology, Commands(topology):
