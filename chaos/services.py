@@ -17,6 +17,7 @@ import socket
 import subprocess
 import tempfile
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final, Self
@@ -44,7 +45,7 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-class Service:
+class Service(ABC):
     """A process with a folder; `stop` and `start` keep the data."""
 
     def __init__(self, folder: Path, user: str | None) -> None:
@@ -53,17 +54,17 @@ class Service:
         self._user = user
         self._process: subprocess.Popen[bytes] | None = None
 
+    @abstractmethod
     def command(self) -> list[str]:
         """What is executed."""
-        raise NotImplementedError
 
     def environment(self) -> Mapping[str, str] | None:
         """Its variables; None: as here."""
         return None
 
+    @abstractmethod
     def answers(self) -> bool:
         """Whether it is ready."""
-        raise NotImplementedError
 
     @property
     def running(self) -> bool:

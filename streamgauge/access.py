@@ -10,7 +10,8 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from .profile import ENV_VALUE, Profile
+from .profile import Profile
+from .profile_file import ENV_VALUE
 
 
 class AccessError(Exception):

@@ -20,7 +20,7 @@ from .compare import CompareError, compare
 from .coverage import coverage_text
 from .explain.found import search_buffer, search_silence
 from .options import DEFAULT_PROFILE, DEFAULT_REPORT_DIR, UsageError, path_from, usable_url
-from .profile import bundled_profiles
+from .profile_file import bundled_profiles
 from .several import judge_several
 from .survey.command import add_probe
 from .trace import TraceError

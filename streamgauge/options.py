@@ -16,7 +16,8 @@ from .access import Access, AccessError, access
 from .collect import Target
 from .job import Given
 from .known import KnownError, load_known
-from .profile import Profile, ProfileError, bundled_profiles, load_profile
+from .profile import Profile
+from .profile_file import ProfileError, bundled_profiles, load_profile
 from .secrets import split_query
 
 DEFAULT_PROFILE = "resume-optimizer"

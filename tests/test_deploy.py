@@ -15,7 +15,7 @@ import pytest
 
 from chaos.nginx import ROUND_ROBIN, configuration
 from reference_server.metrics import Metrics
-from streamgauge.profile import load_profile
+from streamgauge.profile_file import load_profile
 from tests.needs import missing
 
 ROOT = Path(__file__).parents[1]

@@ -28,7 +28,7 @@ from streamgauge.explain.found import buffer_lines, silence_lines
 from streamgauge.explain.platforms import GRADES, fitting, platforms
 from streamgauge.explain.resume import Resume, Way, find_resumes, log_order, resume_of
 from streamgauge.explain.wording import of_buffering, of_cuts, of_resumes
-from streamgauge.profile import load_profile
+from streamgauge.profile_file import load_profile
 from streamgauge.recording import Bundle, End, Recording, Request
 from streamgauge.results import CheckResult, Verdict
 from streamgauge.results import Evidence as Counted

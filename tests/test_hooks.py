@@ -13,7 +13,8 @@ from streamgauge import hooks
 from streamgauge.client import Client
 from streamgauge.clock import RunClock
 from streamgauge.lab import Lab, Shared
-from streamgauge.profile import Hooks, Profile, ProfileError, load_profile
+from streamgauge.profile import Hooks, Profile
+from streamgauge.profile_file import ProfileError, load_profile
 from streamgauge.verdict import Unable
 
 NOBODY = "http://127.0.0.1:9"

@@ -10,7 +10,7 @@ from streamgauge.catalogue import catalogue, implemented
 from streamgauge.check import Check, Run, judge
 from streamgauge.collect import Evidence
 from streamgauge.limits import CUT_SHORT
-from streamgauge.profile import load_profile
+from streamgauge.profile_file import load_profile
 from streamgauge.recording import Bundle, End, Read, Recording, Request
 from streamgauge.results import (
     CheckResult,

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from streamgauge.access import AccessError, access
-from streamgauge.profile import ProfileError, bundled_profiles, load_profile
+from streamgauge.profile_file import ProfileError, bundled_profiles, load_profile
 
 LEFT_TO_THE_WAY = {"http2"}
 """What the server has, but a proxy in front of it may not."""

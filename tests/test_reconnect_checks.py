@@ -9,7 +9,7 @@ from conformance.reading import stream_log
 from conformance.test_replay_cuts import _offsets, _states
 from streamgauge.check import Run
 from streamgauge.collect import Evidence
-from streamgauge.profile import load_profile
+from streamgauge.profile_file import load_profile
 from streamgauge.recording import End, Read, Recording, Request
 from streamgauge.verdict import Broken, Unable
 

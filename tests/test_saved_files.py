@@ -11,7 +11,7 @@ import pytest
 
 from streamgauge.check import Check, Run, check, judge
 from streamgauge.dumps import answers
-from streamgauge.profile import load_profile
+from streamgauge.profile_file import load_profile
 from streamgauge.report.frames import excerpt
 from streamgauge.report.timeline import timeline
 from streamgauge.results import Verdict

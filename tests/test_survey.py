@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from streamgauge.profile import load_profile
+from streamgauge.profile_file import load_profile
 from streamgauge.recording import End, Read, Recording, Request
 from streamgauge.survey.look import Survey
 from streamgauge.survey.stream import look_at

@@ -10,7 +10,7 @@ from pathlib import Path
 from .. import interrupt
 from ..access import Access, AccessError, access
 from ..options import UsageError, header, usable_url
-from ..profile import ProfileError, load_profile
+from ..profile_file import ProfileError, load_profile
 from .look import LookError, survey
 from .write import profile_text
 

@@ -15,7 +15,8 @@ from urllib.parse import quote, urlsplit
 from ..client import Client
 from ..clock import RunClock
 from ..members import first_at
-from ..profile import Profile, load_profile
+from ..profile import Profile
+from ..profile_file import load_profile
 from ..recording import End, Recording
 from ..secrets import split_query
 from .stream import Seen, look_at

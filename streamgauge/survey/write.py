@@ -6,7 +6,8 @@ import json
 import re
 from urllib.parse import urlsplit
 
-from ..profile import Profile, load_profile
+from ..profile import Profile
+from ..profile_file import load_profile
 from .look import Survey
 from .stream import FINAL, Seen
 
