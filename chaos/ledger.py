@@ -1,0 +1,111 @@
+"""What became of every stream: one word for each, and the anomaly that proves it.
+
+A stream is one reader's way through one job, over as many connections as it took. The history
+checker lays all of them beside the job's final log; here its anomalies become the ledger's words.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from streamgauge.history import Anomaly, AnomalyKind, Rules, check
+
+from .readers import Connection, Reader
+
+OK: Final = "ok"
+WORDS: Final = (
+    OK,
+    "lost",
+    "duplicate",
+    "reordered",
+    "unsignalled_gap",
+    "stuck",
+    "never_terminated",
+)
+"""From the best to the worst that can be said of a stream; each gets the worst that is true."""
+_WORD_OF: Final[Mapping[AnomalyKind, str]] = {
+    AnomalyKind.GAP: "lost",
+    AnomalyKind.GAP_INSIDE: "lost",
+    AnomalyKind.LOST_ACKNOWLEDGED: "lost",
+    AnomalyKind.PHANTOM: "lost",
+    AnomalyKind.DUPLICATE: "duplicate",
+    AnomalyKind.TWO_TERMINALS: "duplicate",
+    AnomalyKind.AFTER_TERMINAL: "duplicate",
+    AnomalyKind.PAYLOAD_DIVERGENCE: "duplicate",
+    AnomalyKind.VIEW_DIVERGENCE: "duplicate",
+    AnomalyKind.CROSS_JOB: "duplicate",
+    AnomalyKind.REORDER: "reordered",
+    AnomalyKind.CURSOR_REGRESSION: "reordered",
+    AnomalyKind.UNSIGNALLED_GAP: "unsignalled_gap",
+    AnomalyKind.NEVER_TERMINATED: "never_terminated",
+}
+
+
+@dataclass(slots=True)
+class Ledger:
+    """The words of all streams, and what stands behind those that are not "ok"."""
+
+    counts: Counter[str] = field(default_factory=Counter)
+    faults: list[str] = field(default_factory=list)
+    """A sentence for each anomaly."""
+
+    def as_json(self) -> dict[str, int]:
+        return {word: self.counts[word] for word in WORDS}
+
+    @property
+    def clean(self) -> bool:
+        return not self.faults and self.counts.total() == self.counts[OK] > 0
+
+
+def judge(
+    readers: Sequence[Reader], logs: Mapping[str, Sequence[Connection]], events: int
+) -> Ledger:
+    """Hold all that was read against each job's final logs.
+
+    Args:
+        readers: all of them, ended or not.
+        logs: job -> its whole log as each instance shows it afterwards.
+        events: how many each job was asked to emit.
+    """
+    ledger = Ledger()
+    for job in dict.fromkeys(reader.job for reader in readers):
+        own = [reader for reader in readers if reader.job == job]
+        found = _anomalies(job, own, logs.get(job, ()), events, ledger)
+        for reader in own:
+            words = [_WORD_OF[a.kind] for a in found.get(reader.name, ())]
+            words.append(OK if reader.ended else "stuck")
+            ledger.counts[max(words, key=WORDS.index)] += 1
+            if not reader.ended:
+                ledger.faults.append(
+                    f"{reader.name}: stuck after event {reader.newest} of job {job}"
+                )
+    return ledger
+
+
+def _anomalies(
+    job: str, readers: Sequence[Reader], logs: Sequence[Connection], events: int, ledger: Ledger
+) -> dict[str, list[Anomaly]]:
+    """By reader; what is wrong with the logs themselves is blamed on the first of them."""
+    if not logs:
+        ledger.faults.append(f"job {job}: its log could not be read afterwards")
+        return {}
+    views = {
+        f"{reader.name}/{n}": connection.view(f"{reader.name}/{n}")
+        for reader in readers
+        for n, connection in enumerate(reader.connections)
+    }
+    others = [log.view(f"log on {log.url}") for log in logs]
+    rules = Rules(order="contiguous", first=1, finished=True)
+    found: dict[str, list[Anomaly]] = {}
+    for anomaly in check([*views.values(), *others[1:]], others[0], rules):
+        name = anomaly.view.partition("/")[0] if anomaly.view in views else readers[0].name
+        found.setdefault(name, []).append(anomaly)
+        ledger.faults.append(f"job {job}: {anomaly.view}: {anomaly.kind}: {anomaly.message}")
+    if len(others[0].entries) != events:
+        ledger.faults.append(
+            f"job {job}: its log has {len(others[0].entries)} events; its script asked for {events}"
+        )
+    return found

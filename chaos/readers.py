@@ -1,0 +1,146 @@
+"""Readers that hop between instances, come back after every fault, and keep what each showed.
+
+Of an event they keep its id, what it says and when it came, not its bytes: hundreds of readers of
+hundreds of padded events would not fit into memory otherwise.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+import httpx
+
+from streamgauge.history import Entry, Gap, View
+from streamgauge.sse import Block, Parser
+
+SILENCE_S: Final = 6.0
+"""Instances send heartbeats every two seconds: after so much silence the connection is given up."""
+PAUSE_S: Final = 0.1
+CONNECT_S: Final = 3.0
+TERMINAL: Final = "done"
+CONTROL: Final = frozenset({"connection", "heartbeat", "replay_gap"})
+
+
+@dataclass(slots=True)
+class Connection:
+    """What one connection showed, and how it ended."""
+
+    url: str
+    after: str
+    opened_at: float
+    entries: list[Entry] = field(default_factory=list)
+    gaps: list[Gap] = field(default_factory=list)
+    closed_at: float = 0.0
+    broken: str = ""
+    """What ended it, where that was not the reader: "cut", "silent", a status, an error's name."""
+
+    def view(self, name: str) -> View:
+        return View(
+            name=name,
+            kind="live",
+            entries=tuple(self.entries),
+            after=self.after or None,
+            gaps=tuple(self.gaps),
+            opened_at=self.opened_at,
+            closed_at=self.closed_at,
+        )
+
+
+class Texts:
+    """One copy of each event's text, however many readers got it."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, str] = {}
+
+    def one(self, text: str) -> str:
+        return self._known.setdefault(text, text)
+
+
+class Reader:
+    """One client of one job. It reads until it has seen the job's end."""
+
+    def __init__(
+        self,
+        http: httpx.AsyncClient,
+        urls: Sequence[str],
+        job: str,
+        name: str,
+        chance: random.Random,
+        stay_s: float,
+        texts: Texts,
+    ) -> None:
+        """`stay_s`: it hops after about so long; 0: it stays for as long as it is served."""
+        self.job = job
+        self.name = name
+        self.connections: list[Connection] = []
+        self.ended = False
+        self.newest = 0
+        self._http = http
+        self._urls = urls
+        self._chance = chance
+        self._stay_s = stay_s
+        self._texts = texts
+        self._cursor = ""
+
+    async def read(self) -> None:
+        """Read on, wherever somebody serves, to the terminal event."""
+        while not self.ended:
+            url = self._chance.choice(self._urls)
+            connection = Connection(url, self._cursor, time.monotonic())
+            self.connections.append(connection)
+            try:
+                await self._visit(connection)
+            except httpx.ReadTimeout:
+                connection.broken = "silent"
+            except httpx.HTTPError as error:
+                connection.broken = type(error).__name__
+            finally:
+                connection.closed_at = time.monotonic()
+            if connection.broken:
+                await asyncio.sleep(PAUSE_S)
+
+    async def _visit(self, connection: Connection) -> None:
+        """One connection: until it ends, breaks, or it is time to hop."""
+        headers = {"Accept": "text/event-stream"}
+        if self._cursor:
+            headers["Last-Event-ID"] = self._cursor
+        stay_s = self._chance.uniform(0.5, 1.5) * self._stay_s
+        leave = time.monotonic() + stay_s if stay_s else float("inf")
+        url = f"{connection.url}/api/jobs/{self.job}/stream"
+        async with self._http.stream("GET", url, headers=headers) as answer:
+            if answer.status_code == 204:
+                self.ended = True
+                return
+            if answer.status_code != 200:
+                connection.broken = str(answer.status_code)
+                return
+            parser = Parser()
+            async for data in answer.aiter_raw():
+                at = time.monotonic()
+                for block in parser.feed(data, at):
+                    self._take(connection, block)
+                if self.ended or at > leave:
+                    return
+        connection.broken = "cut"
+
+    def _take(self, connection: Connection, block: Block) -> None:
+        event = block.event
+        if event is None:
+            return
+        if event.type == "replay_gap":
+            earliest = str(json.loads(event.data)["data"]["earliest"])
+            connection.gaps.append(Gap(len(connection.entries), earliest))
+        if event.type in CONTROL or block.own_id is None:
+            return
+        ends = event.type == TERMINAL
+        key = (event.type, "", self._texts.one(event.data))
+        connection.entries.append(Entry(block.own_id, key, block.at, terminal=ends))
+        self._cursor = block.own_id
+        self.newest = max(self.newest, int(block.own_id) if block.own_id.isdigit() else 0)
+        self.ended |= ends
