@@ -37,6 +37,7 @@ _RULES = {
     "WIRE-06": ("capabilities.resume",),
     "WIRE-10": ("events.json_data",),
     "WIRE-12": ("capabilities.shape",),
+    "HDR-06": ("declared.not_acceptable_status",),
     "HDR-08": ("api.start", "capabilities.start_urls"),
     "HDR-09": ("capabilities.methods",),
     "HDR-10": ("capabilities.problems",),

@@ -139,6 +139,7 @@ class Declared:
     repeated_cursor_status: int = 400
     ahead: Literal["gap", "refused"] = "gap"
     not_acceptable_status: int = 406
+    """0: none is promised."""
     terminal_resume_status: int = 204
     body_bytes_max: int = 1_048_576
     """A larger request body is refused."""

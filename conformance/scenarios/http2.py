@@ -18,6 +18,7 @@ from streamgauge.lab import Lab
 from streamgauge.recording import End
 from streamgauge.verdict import Unable
 
+from .ending import natural_s
 from .over import until_over
 from .shapes import TINY, UNICODE_TEXT, script
 
@@ -115,7 +116,7 @@ async def _same_log(lab: Lab, connection: H2Connection) -> Job:
     else:
         job, first = lab.natural()
         lab.adopt(first, job.started)
-        bound_s = max(1.0, min(NATURAL_END_S, lab.left_s() - 40.0))
+        bound_s = natural_s(lab, NATURAL_END_S, 40.0)
     reader = _stream(lab, connection, job, "h2 reader")
     other = lab.stream(job, "h1 reader", bound_s=bound_s + close_s + 1.0)
     answers = [

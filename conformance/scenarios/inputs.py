@@ -11,6 +11,7 @@ from streamgauge.lab import Lab
 from streamgauge.scenario import together
 from streamgauge.verdict import Unable
 
+from .ending import natural_s
 from .over import until_over
 from .shapes import script
 
@@ -46,7 +47,7 @@ async def inputs(lab: Lab) -> None:
     else:
         job, reader = lab.natural()
         other = None
-        await reader.until(lab.ended, max(1.0, min(90.0, lab.left_s() - 25.0)))
+        await reader.until(lab.ended, natural_s(lab))
         if not lab.ended(reader):
             raise Unable("the target's own job did not end in time for this")
     lab.facts["job"] = job.job_id
@@ -62,6 +63,9 @@ async def inputs(lab: Lab) -> None:
 
 
 async def _cursors(lab: Lab, job: Job) -> None:
+    """Cursors that are none; where nothing is promised about them, each may cost a whole wait."""
+    if lab.profile.capabilities.strict_cursors is False:
+        return
     for name, value in MALFORMED.items():
         await lab.read(job, f"malformed header {name}", cursor=value, bound_s=STREAM_BOUND_S)
         query = f"{lab.profile.api.cursor_query}={quote(value, safe='')}"

@@ -9,6 +9,7 @@ from streamgauge.job import Job
 from streamgauge.lab import Lab
 from streamgauge.scenario import together
 
+from .ending import natural_s
 from .given import started_stream
 from .over import until_over
 from .shapes import UNICODE_TEXT, script
@@ -22,6 +23,9 @@ VIEWS = 40
 NATURAL_WATCH_S = 60.0
 JOIN_SHARES = (0.2, 0.5, 0.8)
 """When joiners come, as shares of the job's length."""
+ENDED_S = 30.0
+OPEN_S = 3.0
+"""So much longer than the job itself its readers stay; the latter where it may have no end."""
 NATURAL_JOIN_SHARES = (0.03, 0.1, 0.2)
 """The same where nobody knows how long the job will take: early enough for a short one."""
 CODED_EVENTS = 6
@@ -43,10 +47,11 @@ async def live(lab: Lab) -> None:
     else:
         job, first = lab.natural()
         lab.adopt(first, job.started)
-        lasts_s = min(NATURAL_WATCH_S, lab.left_s() - 30.0)
+        lasts_s = natural_s(lab, NATURAL_WATCH_S, 30.0)
     lab.facts["job"] = job.job_id
     lab.expect("a running job, watched from many sides", lasts_s)
-    bound_s = min(lasts_s + 30.0, lab.left_s())
+    ends = lab.shared.shaped or lab.profile.events.terminal
+    bound_s = min(lasts_s + (ENDED_S if ends else OPEN_S), lab.left_s())
     if lab.shared.one_reader():
         await together(_until_end(lab, [first], lasts_s), _coded(lab))
         return

@@ -11,6 +11,7 @@ from streamgauge.recording import End
 from streamgauge.scenario import together
 from streamgauge.verdict import Unable
 
+from .ending import natural_s
 from .over import until_over
 from .shapes import LONG_LOG
 
@@ -21,7 +22,6 @@ STUCK_MAX = 6
 """After so many streams that never end, the others would only use up the run's time."""
 PAGE_LIMITS = (1, 7, 100, 1000)
 PAGES_MAX = 60
-NATURAL_END_S = 90.0
 UNTOLD_END_S = 10.0
 """For the end of a shaped job whose reader was sent away before it."""
 
@@ -67,13 +67,14 @@ async def _finished_job(lab: Lab) -> Job:
             await until_over(lab, job, UNTOLD_END_S)
         return job
     job, reader = lab.natural()
-    lab.expect("the natural end of the target's own job", min(NATURAL_END_S, lab.left_s()))
-    await reader.until(lab.ended, min(NATURAL_END_S, max(1.0, lab.left_s() - 25.0)))
+    within_s = natural_s(lab)
+    lab.expect("the natural end of the target's own job", within_s)
+    await reader.until(lab.ended, within_s)
     if not lab.ended(reader) and lab.shared.has("cancel"):
         await lab.cancel(job, "cancel to end it")
         await reader.until(lab.ended, 10.0)
     if not lab.ended(reader):
-        raise Unable(f"the target's own job did not end within {NATURAL_END_S:.0f} s")
+        raise Unable(f"the target's own job did not end within {within_s:.0f} s")
     return job
 
 

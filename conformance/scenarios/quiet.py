@@ -9,6 +9,7 @@ from streamgauge.lab import Lab
 from streamgauge.sse import Block
 from streamgauge.verdict import Unable
 
+from .ending import natural_s
 from .shapes import script
 
 LONG_QUIET_S = 125.0
@@ -64,7 +65,7 @@ async def _natural(lab: Lab) -> None:
     job, reader = lab.natural()
     lab.adopt(reader, job.started)
     lab.facts.update(job=job.job_id, natural=True)
-    await reader.until(lab.ended, max(1.0, min(NATURAL_WATCH_S, lab.left_s() - 20.0)))
+    await reader.until(lab.ended, natural_s(lab, NATURAL_WATCH_S, 20.0))
     close_s = lab.profile.declared.close_s
     await reader.until(lambda live: live.end is not None, close_s + 1.0)
     if lab.profile.capabilities.heartbeat == "auto":
