@@ -108,6 +108,10 @@ ON CONFLICT (id) DO UPDATE SET probed_at = excluded.probed_at
 """
 
 
+#: While one waits for the database, the other's batch is put together. A job has always the same.
+WRITERS: Final = 2
+
+
 class PostgresStore:
     """Create, `open`, use, `close`. A verb raises StoreUnavailable while the database is away."""
 
@@ -116,7 +120,7 @@ class PostgresStore:
     def __init__(self, options: PostgresOptions) -> None:
         self._options = options
         self._pool: asyncpg.Pool | None = None
-        self._writer: AppendWriter | None = None
+        self._writers: tuple[AppendWriter, ...] = ()
 
     async def open(self) -> None:
         """Raises SchemaTooNew as well."""
@@ -126,9 +130,12 @@ class PostgresStore:
                 await migrate(connection)
             finally:
                 await connection.close(timeout=CLOSE_TIMEOUT_S)
-            # One connection of the instance's share is the writer's.
-            self._pool = await open_pool(self._options, self._options.pool_size - 1)
-            self._writer = AppendWriter(await open_pool(self._options, 1), self._options)
+            # Some connections of the instance's share are the writers'.
+            writers = min(WRITERS, self._options.pool_size - 1)
+            self._pool = await open_pool(self._options, self._options.pool_size - writers)
+            for _ in range(writers):
+                own = await open_pool(self._options, 1)
+                self._writers += (AppendWriter(own, self._options),)
         except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, ValueError) as error:
             await self.close()
             raise StoreUnavailable(f"the database cannot be opened: {reason(error)}") from error
@@ -137,11 +144,10 @@ class PostgresStore:
             raise
 
     async def close(self) -> None:
-        writer, self._writer = self._writer, None
+        writers, self._writers = self._writers, ()
         pool, self._pool = self._pool, None
         try:
-            if writer is not None:
-                await writer.close()
+            await asyncio.gather(*(writer.close() for writer in writers))
         finally:
             if pool is not None:
                 with contextlib.suppress(TimeoutError):
@@ -184,9 +190,10 @@ class PostgresStore:
         status: str | None,
         head: int | None = None,
     ) -> list[Event]:
-        if self._writer is None:
+        if not self._writers:
             raise StoreUnavailable("expected an open store")
-        return await self._writer.append(job_id, epoch, drafts, status, head)
+        writer = self._writers[hash(job_id) % len(self._writers)]
+        return await writer.append(job_id, epoch, drafts, status, head)
 
     async def cancel(self, job_id: str, drafts: Sequence[Draft], started: Draft) -> Run | None:
         if not _storable(job_id):
