@@ -19,7 +19,7 @@ from .collect import Evidence
 from .limits import CUT_SHORT, LEFT_OUT, NOT_BEGUN
 from .profile import Profile
 from .recording import Bundle, Recording
-from .reproduce import curl
+from .reproduce import curl, meanwhile
 from .results import CheckResult, Exhibit, Verdict
 from .results import Evidence as Counted
 from .sse import Block
@@ -328,4 +328,5 @@ def _reproduce(
     start = next(
         (s for b in bundles if b is not None and (s := b.start_of(recording)) is not None), None
     )
-    return curl(recording, fresh_job=start)
+    facts = next((b.facts for b in bundles if b is not None and recording in b.recordings), {})
+    return meanwhile(facts.get("hooks", ())) + curl(recording, fresh_job=start)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 import shlex
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from .recording import Recording, Request
 from .secrets import REDACTED
@@ -90,3 +92,12 @@ def _line(request: Request, *, stream: bool, quiet: bool = False) -> str:
 
 def _variable(found: re.Match[str]) -> str:
     return f"{found[1]}=${found[1].upper().replace('-', '_')}"
+
+
+def meanwhile(hooks: Sequence[Mapping[str, Any]]) -> str:
+    """A remark on the hooks that were called beside the exchange, "" where none was."""
+    called = [
+        str(noted["hook"]) + (f" of instance {noted['instance']}" if noted["instance"] else "")
+        for noted in hooks
+    ]
+    return f"# meanwhile, by the profile's hooks: {', then '.join(called)}\n" if called else ""

@@ -15,6 +15,7 @@ from streamgauge.clock import RunClock
 from streamgauge.lab import Lab, Shared
 from streamgauge.profile import Hooks, Profile
 from streamgauge.profile_file import ProfileError, load_profile
+from streamgauge.reproduce import meanwhile
 from streamgauge.verdict import Unable
 
 NOBODY = "http://127.0.0.1:9"
@@ -42,6 +43,14 @@ async def test_the_instance_is_counted_from_one(tmp_path: Path) -> None:
     (noted,) = lab.facts["hooks"]
     assert (noted["hook"], noted["instance"]) == ("kill", 2)
     assert noted["at"] <= noted["done_at"]
+
+
+def test_the_reproduction_names_the_hooks() -> None:
+    """If something was broken meanwhile, then the lines that reproduce it say what."""
+    called = [{"hook": "kill", "instance": 3, "at": 1.0}, {"hook": "stop_store", "instance": None}]
+    said = meanwhile(called)
+    assert said == "# meanwhile, by the profile's hooks: kill of instance 3, then stop_store\n"
+    assert meanwhile(()) == ""
 
 
 async def test_no_shell_reads_the_words(tmp_path: Path) -> None:
