@@ -43,8 +43,10 @@ def _digest(log: Sequence[Seen]) -> str:
 @check("REPLAY-04", "log")
 def test_every_cursor_yields_exactly_what_follows(run: Run) -> Found:
     """If a reader resumes after event k, then it gets exactly the events after k, for every k."""
-    log = replayed_log(run)
     bundle = run.bundle("log")
+    if bundle.unable and (while_it_goes_on := bundle.all("open suffix")):
+        return _of_an_open_log(run, run.need("log", "open reader"), while_it_goes_on)
+    log = replayed_log(run)
     cursors = 0
     for recording in bundle.all("suffix"):
         if recording.end is End.LEFT:
@@ -65,14 +67,39 @@ def test_every_cursor_yields_exactly_what_follows(run: Run) -> Found:
     return Found(cursors, "cursors tried", f"on a log of {len(log)} events")
 
 
+def _of_an_open_log(run: Run, reader: Recording, resumed: Sequence[Recording]) -> Found:
+    """The same for a log that goes on: what had been shown must come, and in the same order."""
+    log = stream_log(reader, run.profile)
+    cursors = 0
+    for recording in resumed:
+        after = str(recording.info["after"])
+        expected = suffix(log, after) or ()
+        due = [event for event in expected if event.at <= recording.sent_at]
+        seen = stream_log(recording, run.profile) if recording.is_stream else ()
+        # Either of the two may have been left a little earlier than the other.
+        both = max(len(due), min(len(expected), len(seen)))
+        fault, place = _suffix_fault(run, recording, expected[:both], both)
+        if fault:
+            raise Broken(
+                f"Last-Event-ID: {after}: {fault}, though another reader had been shown it",
+                exhibit(recording, place, f"resumed after {after}"),
+                reader,
+                count=cursors,
+                what="cursors tried",
+            )
+        cursors += 1
+    return Found(cursors, "cursors tried", "the newest ones of a log that goes on")
+
+
 def _suffix_fault(
-    run: Run, recording: Recording, expected: Sequence[Seen]
+    run: Run, recording: Recording, expected: Sequence[Seen], most: int | None = None
 ) -> tuple[str, Seen | None]:
+    """What is wrong with a resumed stream; `most`: of more than so many events, only these."""
     if recording.status is None:
         return f"no answer ({recording.end.value} {recording.error})", None
     if not recording.is_stream:
         return f"status {recording.status} {recording.media_type}", None
-    seen = stream_log(recording, run.profile)
+    seen = stream_log(recording, run.profile)[:most]
     fault, place = difference(expected, seen)
     if fault and seen and expected and len(seen) > len(expected):
         fault = f"{len(seen)} events instead of {len(expected)}, from {seen[0].id}; {fault}"

@@ -53,6 +53,7 @@ class Server:
     queues: dict[str, asyncio.Queue[bytes | None]] = field(default_factory=dict)
     readers: dict[str, list[asyncio.Queue[bytes | None]]] = field(default_factory=dict)
     tasks: set[asyncio.Task[None]] = field(default_factory=set)
+    news: list[bytes] = field(default_factory=list)
 
     def work(self, job: Awaitable[None]) -> None:
         task = asyncio.ensure_future(job)
@@ -166,11 +167,32 @@ async def _session(server: Server, session: str) -> None:
         reader.put_nowait(None)
 
 
-KINDS: Final = {"article": _article, "quiz": _quiz, "sessions": _sessions}
-NAMES: Final = (
-    *("article", "article-buffered", "article-untimed-buffered"),
-    *("quiz", "quiz-renamed", "quiz-twice", "quiz-cut", "sessions"),
-)
+async def _feed(server: Server, request: Request, writer: asyncio.StreamWriter) -> None:
+    """News that never end: live ones, or those after a cursor. `feed-forgetful` looks at none,
+    `feed-again` begins with the one that the reader has."""
+    if not server.tasks:
+        server.work(_news(server))
+    send = await _open(writer)
+    told = request.headers.get("last-event-id", "")
+    at = len(server.news)
+    if told.isdigit() and server.name != "feed-forgetful":
+        at = int(told) - (server.name == "feed-again")
+    while True:
+        while at < len(server.news):
+            await send(server.news[at])
+            at += 1
+        await asyncio.sleep(0.02)
+
+
+async def _news(server: Server) -> None:
+    while True:
+        number = len(server.news) + 1
+        body = json.dumps({"number": number, "timestamp": now()})
+        server.news.append(f"id: {number}\nevent: news\ndata: {body}\n\n".encode())
+        await asyncio.sleep(STEP_S)
+
+
+KINDS: Final = {"article": _article, "quiz": _quiz, "sessions": _sessions, "feed": _feed}
 
 
 async def _open(writer: asyncio.StreamWriter) -> Send:

@@ -90,6 +90,9 @@ def test_what_does_not_apply_says_which_line_says_so(judged: dict[str, Outcome],
         ("quiz-twice", "quiz", ["LIFE-01"]),
         ("quiz-cut", "quiz", ["LIFE-05"]),
         ("sessions", "resume-agent", []),
+        ("feed", "sse", []),
+        ("feed-forgetful", "sse", ["REPLAY-04"]),
+        ("feed-again", "sse", ["REPLAY-04"]),
     ],
 )
 def test_strangers_are_judged_by_what_they_promise(
@@ -109,11 +112,13 @@ def strangers(
     """A run on each foreign target, side by side: `judged` is over by then."""
     folder = tmp_path_factory.mktemp("strangers")
     kinds = {"article": "article-summarizer", "quiz": "quiz", "sessions": "resume-agent"}
+    kinds["feed"] = "sse"
     with ExitStack() as stack:
         runs = {}
         for name in (
             *("article", "article-buffered", "article-untimed-buffered"),
             *("quiz", "quiz-renamed", "quiz-twice", "quiz-cut", "sessions"),
+            *("feed", "feed-forgetful", "feed-again"),
         ):
             url, _ = stack.enter_context(listening("tests.foreign_targets", name))
             profile = kinds[name.partition("-")[0]]

@@ -22,6 +22,10 @@ STUCK_MAX = 6
 """After so many streams that never end, the others would only use up the run's time."""
 PAGE_LIMITS = (1, 7, 100, 1000)
 PAGES_MAX = 60
+OPEN_EVENTS = 6
+OPEN_CURSORS = 4
+OPEN_READ_S = 18.0
+OPEN_SUFFIX_S = 4.0
 UNTOLD_END_S = 10.0
 """For the end of a shaped job whose reader was sent away before it."""
 
@@ -69,13 +73,34 @@ async def _finished_job(lab: Lab) -> Job:
     job, reader = lab.natural()
     within_s = natural_s(lab)
     lab.expect("the natural end of the target's own job", within_s)
-    await reader.until(lab.ended, within_s)
+    await asyncio.gather(reader.until(lab.ended, within_s), _while_it_goes_on(lab, job))
     if not lab.ended(reader) and lab.shared.has("cancel"):
         await lab.cancel(job, "cancel to end it")
         await reader.until(lab.ended, 10.0)
     if not lab.ended(reader):
         raise Unable(f"the target's own job did not end within {within_s:.0f} s")
     return job
+
+
+async def _while_it_goes_on(lab: Lab, job: Job) -> None:
+    """Resume after the newest events of a log that nobody says will end, while it is read on."""
+    if lab.profile.events.terminal or not lab.shared.has("resume"):
+        return
+    reader = lab.stream(job, "open reader", bound_s=OPEN_READ_S)
+    await reader.until(lab.seen(OPEN_EVENTS), OPEN_READ_S - 2 * OPEN_SUFFIX_S)
+    ids = [b.own_id for b in reader.blocks if lab.is_log(b) and b.own_id]
+    known = len(ids)
+    suffixes = {
+        place: lab.stream(
+            job, f"open suffix {ids[place]}", cursor=ids[place], bound_s=OPEN_SUFFIX_S
+        )
+        for place in range(max(0, known - 1 - OPEN_CURSORS), known - 1)
+    }
+    await asyncio.gather(
+        *(live.until(lab.seen(known - 1 - k), OPEN_SUFFIX_S) for k, live in suffixes.items())
+    )
+    for live in (*suffixes.values(), reader):
+        await live.leave()
 
 
 def _ids(lab: Lab, label: str) -> list[str]:
