@@ -27,7 +27,7 @@ def _goes_on_in_mid_frame() -> None:
     last = broken_off()
 
     async def torn(stream: Stream, chunks: seams.Chunks) -> seams.Chunks:
-        broken = last.get(stream.log.job_id)
+        broken = last.pop(stream.log.job_id, None)
         todo = broken is not None and 0 < stream.reader.cursor < broken.written
         async for chunk in chunks:
             if todo and b"\nid: " in b"\n" + chunk:

@@ -14,7 +14,7 @@ from .model import Mutant
 if TYPE_CHECKING:
     from reference_server.stream import Stream
 
-LOST_PLACE = ("REPLAY-16", "RETRY-02", "RETRY-04", "RETRY-05", "PROXY-06", "BP-04")
+LOST_PLACE = ("REPLAY-11", "REPLAY-16", "RETRY-02", "RETRY-04", "RETRY-05", "PROXY-06", "BP-04")
 """Where it shows that what was on its way during a cut is lost."""
 CROWD = 60
 
@@ -173,13 +173,14 @@ MUTANTS: list[Mutant] = [
     Mutant(
         name="retry-starts-live",
         breaks=("RETRY-03",),
+        follows=("LATE-01", "RETRY-04", "PROXY-06"),
         patch=_starts_live,
         about="Who was cut before the first id and comes back starts at the newest event.",
     ),
     Mutant(
         name="retry-redirect-drops-cursor",
         breaks=("RETRY-04",),
-        follows=("REPLAY-10",),
+        follows=("REPLAY-07", "REPLAY-10"),
         patch=_redirects_without_query,
         about="A resume by query is redirected to the stream without its cursor.",
     ),
