@@ -2,7 +2,7 @@
 
     python -m chaos.siege --seed 7
 
-Three instances on PostgreSQL and Redis run twenty jobs of 1,500 events at 20 ms, each with twenty
+Three instances on PostgreSQL and Redis run twenty jobs of 1,000 events at 20 ms, each with twenty
 readers that hop between the instances at random. Meanwhile instances are killed, paused beyond
 their lease and restarted one after the other, and Redis and PostgreSQL are restarted. The schedule
 is drawn from the seed and written down before it begins; `--schedule FILE` plays it again. Exit
@@ -58,7 +58,7 @@ class Size:
     jobs: int = 20
     readers: int = 20
     """Of each job."""
-    events: int = 1500
+    events: int = 1000
     interval_ms: int = 20
     stay_s: float = 2.0
 
@@ -102,6 +102,7 @@ class Siege:
             await self._until(fault.at_share)
             now = Played(fault, time.monotonic() - self.began)
             self.played.append(now)
+            print(f"{now.at_s:6.1f} s  {self.share:4.0%} emitted: {fault.breaks}", flush=True)
             try:
                 await asyncio.to_thread(self.topology.obey, fault.breaks)
                 await asyncio.sleep(fault.lasts_s)
@@ -299,7 +300,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--fanout", choices=("local", "notify", "redis"), default="redis")
     parser.add_argument("--jobs", type=int, choices=range(1, 201), default=20, metavar="1..200")
     parser.add_argument("--readers", type=int, choices=range(1, 101), default=20, metavar="1..100")
-    parser.add_argument("--events", type=int, choices=range(50, 5001), default=1500, metavar="N")
+    parser.add_argument("--events", type=int, choices=range(50, 5001), default=1000, metavar="N")
     parser.add_argument("--reports", type=Path, default=REPORTS, metavar="DIR")
     return parser.parse_args()
 
@@ -309,8 +310,8 @@ def _tell(siege: Siege, ledger: Ledger, verdict: str) -> int:
     for played in siege.played:
         fault = played.fault
         print(
-            f"{played.at_s:6.1f} s  {fault.breaks:10} for {played.lasted_s:4.1f} s: "
-            f"{played.streams_hit} streams hit, all jobs on again after {played.recovery_s:.1f} s"
+            f"{fault.breaks:12} for {played.lasted_s:4.1f} s: {played.streams_hit} streams hit, "
+            f"all jobs on again after {played.recovery_s:.1f} s"
         )
     connections = sum(len(reader.connections) for reader in siege.readers)
     seen = sum(len(c.entries) for reader in siege.readers for c in reader.connections)

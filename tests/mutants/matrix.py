@@ -119,7 +119,8 @@ def _summary(known: list[Subject], outcomes: Mapping[str, Outcome]) -> Iterator[
     yield ""
     yield (
         f"On record: {len(known)} of {len(subjects())} servers, each in its latest run against the "
-        f"whole suite; {good} came out as they should."
+        f"whole suite as it was then; {good} came out as they should. The last column is the "
+        "number of rules that were judged."
     )
     yield ""
     yield "| check | killed by |"
@@ -132,8 +133,9 @@ def _summary(known: list[Subject], outcomes: Mapping[str, Outcome]) -> Iterator[
         ]
         yield f"| {row.id} | {', '.join(killers) or '**nobody**'} |"
     yield ""
-    yield "| server | what is wrong with it | turned red |"
-    yield "|---|---|---|"
+    yield "| server | what is wrong with it | turned red | of |"
+    yield "|---|---|---|---|"
     for each in known:
         red = ", ".join(outcomes[each.name].red) or "nothing"
-        yield f"| {each.name} | {each.about} | {red} |"
+        judged = len(outcomes[each.name].verdicts)
+        yield f"| {each.name} | {each.about} | {red} | {judged} |"
