@@ -13,7 +13,9 @@ from .comparing import difference
 from .reading import Seen, exhibit, has_gap, has_terminal, listed, stream_log, succeeded
 
 CUT_WITHIN_S = 5.0
-"""A stream of an instance that was ended is over after so much."""
+"""A stream of an instance that was killed is over after so much."""
+DRAINED_S = 5.0
+"""A stream of an instance that is told to end is over so long after the declared grace."""
 
 
 def broken_part(run: Run, scenario: str) -> Bundle:
@@ -131,8 +133,10 @@ def read_whole(
     return assembled(run, readings, log, what, count)
 
 
-def require_bite(run: Run, bundle: Bundle, label: str, since: float) -> Recording:
-    """The reader's stream that the fault ended.
+def require_bite(
+    run: Run, bundle: Bundle, label: str, since: float, within_s: float = CUT_WITHIN_S
+) -> Recording:
+    """The reader's stream that the fault ended, within so much of its beginning.
 
     Raises:
         Unable: it went on as if nothing had happened, so nothing was broken.
@@ -140,13 +144,18 @@ def require_bite(run: Run, bundle: Bundle, label: str, since: float) -> Recordin
     for recording in connections(bundle, label):
         seen = stream_log(recording, run.profile) if recording.is_stream else ()
         if recording.ended_at >= since and not has_terminal(seen, run.profile):
-            if recording.ended_at <= since + CUT_WITHIN_S:
+            if recording.ended_at <= since + within_s:
                 return recording
             break
     raise Unable(
         "the hook was carried out, and the streams of that instance went on: does it end the "
         "instance whose address was given?"
     )
+
+
+def drained_stream(run: Run, bundle: Bundle, since: float) -> Recording:
+    """The stream that an instance had when it was told to end. Raises Unable: it went on."""
+    return require_bite(run, bundle, "steady", since, run.profile.declared.grace_s + DRAINED_S)
 
 
 def ready_while_draining(bundle: Bundle, since: float, streams_ended: float) -> str:

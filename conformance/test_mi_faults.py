@@ -17,6 +17,7 @@ from streamgauge.verdict import Broken, Found, NotRun, Unable
 from .breaking import (
     broken_part,
     connections,
+    drained_stream,
     hooked,
     job_of_start,
     last_seen,
@@ -76,7 +77,7 @@ def test_an_instance_that_is_told_to_end_drains(run: Run) -> Found:
     """If an instance gets SIGTERM, then it says so, ends its streams well, and loses nothing."""
     bundle = broken_part(run, "drained")
     at, _ = hooked(bundle, "terminate")
-    ended = require_bite(run, bundle, "steady", at)
+    ended = drained_stream(run, bundle, at)
     if not ended.ended_cleanly:
         raise Broken(
             f"{ended.label}: after SIGTERM the stream was cut ({outcome(ended)}); it should end in "

@@ -13,7 +13,7 @@ from streamgauge.metrics import MetricsError, is_counted, measure, samples
 from streamgauge.recording import Bundle, End, Recording, outcome
 from streamgauge.verdict import Broken, Found, NotRun, Unable
 
-from .breaking import broken_part, hooked, ready_while_draining, require_bite
+from .breaking import broken_part, drained_stream, hooked, ready_while_draining
 from .reading import succeeded
 
 
@@ -116,7 +116,7 @@ def _while_draining(run: Run) -> str:
     try:
         bundle = broken_part(run, "drained")
         at, _ = hooked(bundle, "terminate")
-        return ready_while_draining(bundle, at, require_bite(run, bundle, "steady", at).ended_at)
+        return ready_while_draining(bundle, at, drained_stream(run, bundle, at).ended_at)
     except (NotRun, Unable) as reason:
         return f"readiness while draining was not judged: {reason}"
 

@@ -41,7 +41,8 @@ ZOMBIE_S = 3.0
 """A woken owner is so much later with the end of its script than who has taken over."""
 CONTINUOUS = script(3000, 100)
 """Longer than any rolling restart; it is cancelled then."""
-ROLLED_S = 60.0
+ROLLED_S = 180.0
+"""At most: a deployment takes its time to start an instance."""
 
 
 def one_fault_s(profile: Profile, long: bool) -> float:
@@ -146,6 +147,8 @@ async def _goes_on(lab: Lab, job: Job, number: int) -> None:
 
 async def _ask_ready(lab: Lab, victim: int) -> None:
     """Ask for readiness until nobody answers any more, or the time for that is long over."""
+    if not lab.profile.api.readyz:
+        return
     there = lab.instances[victim]
     deadline = lab.now() + lab.profile.declared.grace_s + 2.0
     number = 0
