@@ -20,10 +20,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from streamgauge.relay import Powers, Relay
 from tests.suite_process import listening
 
-CONNECTIONS_MAX = 2048
+from .wire import Wire, WireServer
+
 STARTED_S = 20.0
 LATENCY_S = 0.2
 JITTER_S = 0.05
@@ -63,7 +63,7 @@ def latency(folder: Path) -> Iterator[Place]:
     """A long way: 200 ms and up to 50 more, differently for every piece."""
     with (
         _reference(folder) as url,
-        _relayed(url, Powers(latency_s=LATENCY_S, jitter_s=JITTER_S, seed=1)) as address,
+        _wired(url, Wire(latency_s=LATENCY_S, jitter_s=JITTER_S)) as address,
     ):
         yield Place(address)
 
@@ -71,7 +71,7 @@ def latency(folder: Path) -> Iterator[Place]:
 @contextmanager
 def slicer(folder: Path) -> Iterator[Place]:
     """Frames arrive in pieces of 700 bytes."""
-    with _reference(folder) as url, _relayed(url, Powers(slice_bytes=SLICE_BYTES)) as address:
+    with _reference(folder) as url, _wired(url, Wire(slice_bytes=SLICE_BYTES)) as address:
         yield Place(address)
 
 
@@ -136,22 +136,23 @@ def _reference(folder: Path, env: Mapping[str, str] | None = None) -> Iterator[s
 
 
 @contextmanager
-def _relayed(target: str, powers: Powers) -> Iterator[str]:
-    """The suite's own relay, in a thread with an event loop of its own."""
+def _wired(target: str, wire: Wire) -> Iterator[str]:
+    """A wire to the target, in a thread with an event loop of its own."""
     began, end = threading.Event(), threading.Event()
     address = ""
 
     async def serve() -> None:
         nonlocal address
-        async with Relay(target, powers, connections_max=CONNECTIONS_MAX) as relay:
-            address = relay.address
+        parts = urlsplit(target)
+        async with WireServer(str(parts.hostname), int(parts.port or 80), wire) as server:
+            address = server.address
             began.set()
             await asyncio.to_thread(end.wait)
 
     thread = threading.Thread(target=asyncio.run, args=(serve(),))
     thread.start()
     try:
-        assert began.wait(STARTED_S), "the relay did not start"
+        assert began.wait(STARTED_S), "the wire did not start"
         yield address
     finally:
         end.set()
