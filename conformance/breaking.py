@@ -153,9 +153,28 @@ def require_bite(
     )
 
 
-def drained_stream(run: Run, bundle: Bundle, since: float) -> Recording:
-    """The stream that an instance had when it was told to end. Raises Unable: it went on."""
-    return require_bite(run, bundle, "steady", since, run.profile.declared.grace_s + DRAINED_S)
+def killed_part(run: Run) -> tuple[Bundle, float, float]:
+    """What was seen around a kill that took place: when it was called for, and when it was done.
+
+    Raises:
+        NotRun, Unable: it was not tried, or hit nothing.
+    """
+    bundle = broken_part(run, "killed")
+    at, done_at = hooked(bundle, "kill")
+    require_bite(run, bundle, "steady", at)
+    return bundle, at, done_at
+
+
+def drained_part(run: Run) -> tuple[Bundle, float, Recording]:
+    """What was seen around a drain: when it was called for, and the stream that it ended.
+
+    Raises:
+        NotRun, Unable: it was not tried, or hit nothing.
+    """
+    bundle = broken_part(run, "drained")
+    at, _ = hooked(bundle, "terminate")
+    within_s = run.profile.declared.grace_s + DRAINED_S
+    return bundle, at, require_bite(run, bundle, "steady", at, within_s)
 
 
 def ready_while_draining(bundle: Bundle, since: float, streams_ended: float) -> str:

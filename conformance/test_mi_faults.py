@@ -17,14 +17,14 @@ from streamgauge.verdict import Broken, Found, NotRun, Unable
 from .breaking import (
     broken_part,
     connections,
-    drained_stream,
+    drained_part,
     hooked,
     job_of_start,
+    killed_part,
     last_seen,
     log_afterwards,
     read_whole,
     ready_while_draining,
-    require_bite,
     taken_over_while_paused,
 )
 from .clocks import slack_s
@@ -34,9 +34,7 @@ from .reading import Seen, exhibit, has_terminal, ids_of, stream_log
 @check("MI-04", "killed")
 def test_a_job_outlives_its_instance(run: Run) -> Found:
     """If the instance that runs a job is killed, then the job goes on or ends in declared time."""
-    bundle = broken_part(run, "killed")
-    at, _ = hooked(bundle, "kill")
-    require_bite(run, bundle, "steady", at)
+    bundle, at, _ = killed_part(run)
     within_s = run.profile.declared.takeover_s
     for label in ("steady", "swift"):
         recording, seen = last_seen(run, bundle, job_of_start(bundle, f"{label} start"))
@@ -61,9 +59,7 @@ def test_a_job_outlives_its_instance(run: Run) -> Found:
 @check("MI-05", "killed")
 def test_readers_go_on_elsewhere(run: Run) -> Found:
     """If the instance that serves a reader is killed, then it gets the exact log from another."""
-    bundle = broken_part(run, "killed")
-    at, _ = hooked(bundle, "kill")
-    require_bite(run, bundle, "steady", at)
+    bundle, _, _ = killed_part(run)
     compared = 0
     for label in ("steady", "swift"):
         log = log_afterwards(run, bundle, job_of_start(bundle, f"{label} start"))
@@ -75,9 +71,7 @@ def test_readers_go_on_elsewhere(run: Run) -> Found:
 @check("MI-06", "drained")
 def test_an_instance_that_is_told_to_end_drains(run: Run) -> Found:
     """If an instance gets SIGTERM, then it says so, ends its streams well, and loses nothing."""
-    bundle = broken_part(run, "drained")
-    at, _ = hooked(bundle, "terminate")
-    ended = drained_stream(run, bundle, at)
+    bundle, at, ended = drained_part(run)
     if not ended.ended_cleanly:
         raise Broken(
             f"{ended.label}: after SIGTERM the stream was cut ({outcome(ended)}); it should end in "

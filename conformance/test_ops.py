@@ -13,7 +13,7 @@ from streamgauge.metrics import MetricsError, is_counted, measure, samples
 from streamgauge.recording import Bundle, End, Recording, outcome
 from streamgauge.verdict import Broken, Found, NotRun, Unable
 
-from .breaking import broken_part, drained_stream, hooked, ready_while_draining
+from .breaking import drained_part, ready_while_draining
 from .reading import succeeded
 
 
@@ -114,9 +114,8 @@ def test_liveness_and_readiness_answer(run: Run) -> Found:
 def _while_draining(run: Run) -> str:
     """What readiness said while an instance drained, or why that is not known."""
     try:
-        bundle = broken_part(run, "drained")
-        at, _ = hooked(bundle, "terminate")
-        return ready_while_draining(bundle, at, drained_stream(run, bundle, at).ended_at)
+        bundle, at, ended = drained_part(run)
+        return ready_while_draining(bundle, at, ended.ended_at)
     except (NotRun, Unable) as reason:
         return f"readiness while draining was not judged: {reason}"
 

@@ -20,9 +20,9 @@ from .breaking import (
     connections,
     hooked,
     job_of_start,
+    killed_part,
     last_seen,
     log_afterwards,
-    require_bite,
     taken_over_while_paused,
 )
 from .clocks import slack_s
@@ -37,9 +37,7 @@ AS_BEFORE_S = 0.2
 @check("TAKE-01", "killed")
 def test_another_instance_goes_on(run: Run) -> Found:
     """If a job's instance is killed, then the log goes on where it was, to its one end."""
-    bundle = broken_part(run, "killed")
-    at, _ = hooked(bundle, "kill")
-    require_bite(run, bundle, "steady", at)
+    bundle, _, _ = killed_part(run)
     judged = 0
     for label in ("steady", "swift"):
         judged += _as_scripted(run, bundle, label, "was taken over", judged)
@@ -56,9 +54,7 @@ def test_an_old_owner_writes_nothing(run: Run) -> Found:
 @check("TAKE-03", "killed")
 def test_what_was_seen_is_stored(run: Run) -> Found:
     """If a reader saw an event before the kill, then the log has that event afterwards."""
-    bundle = broken_part(run, "killed")
-    at, done_at = hooked(bundle, "kill")
-    require_bite(run, bundle, "steady", at)
+    bundle, _, done_at = killed_part(run)
     compared = 0
     for label in ("steady", "swift"):
         job = job_of_start(bundle, f"{label} start")
