@@ -14,11 +14,12 @@ import argparse
 import json
 import shutil
 import signal
+import sqlite3
 import sys
 import tempfile
 import threading
 from collections.abc import Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Self
@@ -31,6 +32,8 @@ from .services import MissingProgram, PostgresServer, RedisServer, Service, Serv
 
 STORES: Final = ("memory", "sqlite", "postgres")
 FANOUTS: Final = ("local", "notify", "redis")
+PAUSE_TRIES: Final = 20
+UNLOCKED_WITHIN_S: Final = 0.5
 TAKEN_OVER_S: Final = 10
 """After the end of a lease (protocol §8)."""
 
@@ -103,7 +106,7 @@ class Topology:
             "LEASE_SECONDS": str(self.plan.lease_s),
         }
         if self.plan.store == "sqlite":
-            env["SQLITE_PATH"] = str(self.folder / "jobs.db")
+            env["SQLITE_PATH"] = str(self._database)
         if self.plan.store == "postgres":
             self.postgres = self._stack.enter_context(PostgresServer())
             env["POSTGRES_DSN"] = self.postgres.dsn
@@ -111,6 +114,11 @@ class Topology:
             self.redis = self._stack.enter_context(RedisServer())
             env |= {"FF_REDIS_SSE_BROADCAST": "1", "REDIS_URL": self.redis.url}
         return env
+
+    @property
+    def _database(self) -> Path:
+        """The file that instances on SQLite share."""
+        return self.folder / "jobs.db"
 
     @property
     def profile(self) -> Path:
@@ -171,13 +179,23 @@ class Topology:
         elif what == "terminate":
             instance.terminate()
         elif what == "pause":
-            instance.pause()
+            self._pause(instance)
         elif what == "unpause":
             instance.resume()
         else:
             if instance.running:
                 instance.terminate()
             instance.start()
+
+    def _pause(self, instance: Instance) -> None:
+        """Between two transactions: one that stops within holds SQLite's lock for as long, and
+        that is another fault (the store's) than an instance that does not answer."""
+        for _ in range(PAUSE_TRIES):
+            instance.pause()
+            if self.plan.store != "sqlite" or _writable(self._database):
+                return
+            instance.resume()
+        raise ServiceFailed(f"each of {PAUSE_TRIES} pauses hit a transaction of {instance.number}")
 
     def _handle_service(self, what: str, service: Service) -> None:
         if what == "stop":
@@ -199,6 +217,17 @@ class Topology:
         if service is None:
             raise ValueError(f"this deployment has no {which} of its own")
         return service
+
+
+def _writable(database: Path) -> bool:
+    """Whether a transaction can begin, those of running processes being over soon."""
+    with closing(sqlite3.connect(database, UNLOCKED_WITHIN_S, isolation_level=None)) as connection:
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+            connection.execute("ROLLBACK")
+        except sqlite3.OperationalError:
+            return False
+    return True
 
 
 def main() -> int:

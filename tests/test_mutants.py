@@ -18,7 +18,14 @@ from streamgauge.catalogue import catalogue, implemented
 from tests.mutants import matrix, runner
 from tests.mutants.catalog import mutants, subjects
 from tests.mutants.controls import CONTROLS
-from tests.mutants.model import Control, Mutant, NullTarget, Subject, problems
+from tests.mutants.model import (
+    Control,
+    Mutant,
+    NullTarget,
+    Subject,
+    merely_untested,
+    problems,
+)
 from tests.mutants.nulls import NEAR_MISSES
 from tests.suite_process import in_background
 
@@ -118,3 +125,30 @@ def test_what_counts_as_killed(
 ) -> None:
     """If a check that must fail does anything else, or another one is red, then that is told."""
     assert problems(subject, verdicts) == expected
+
+
+@pytest.mark.parametrize(
+    ("subject", "verdicts", "again"),
+    [
+        (a_mutant(), {"RT-01": "could_not_test", "RT-02": "pass"}, True),
+        (a_mutant(), {"RT-01": "fail", "HB-01": "could_not_test"}, False),
+        (a_mutant(), {"RT-01": "could_not_test", "HB-01": "fail"}, False),
+        (a_mutant(), {"RT-01": "pass"}, False),
+        (a_mutant(), {}, False),
+        (
+            Control(name="c", about="Nothing is wrong.", passes=("RT-01", "RT-02")),
+            {"RT-01": "could_not_test", "RT-02": "pass"},
+            True,
+        ),
+        (
+            Control(name="c", about="Nothing is wrong.", passes=("RT-01", "RT-02")),
+            {"RT-01": "could_not_test", "RT-02": "not_run"},
+            False,
+        ),
+    ],
+)
+def test_only_what_could_not_be_tested_is_tried_again(
+    subject: Subject, verdicts: dict[str, str], again: bool
+) -> None:
+    """If a run shows a wrong verdict, then no second run may hide it."""
+    assert merely_untested(subject, verdicts) is again

@@ -116,6 +116,20 @@ def problems(subject: Subject, verdicts: Mapping[str, str], ended: str = "") -> 
     )
 
 
+def merely_untested(subject: Subject, verdicts: Mapping[str, str]) -> bool:
+    """Whether all that is wrong is that what was wanted could not be tested.
+
+    That speaks of the conditions of this run, not of the server or the check: worth another run.
+    """
+    if isinstance(subject, NullTarget) or not verdicts:
+        return False
+    breaks = subject.breaks if isinstance(subject, Mutant) else ()
+    wanted = subject.passes if isinstance(subject, Control) else breaks
+    told = {i: "fail" if i in breaks else "pass" for i in wanted}
+    as_if = {**verdicts, **{i: told[i] for i in wanted if verdicts.get(i) == "could_not_test"}}
+    return bool(problems(subject, verdicts)) and not problems(subject, as_if)
+
+
 def _said(what: str, ids: list[str]) -> list[str]:
     return [f"{what}: {', '.join(ids)}"] if ids else []
 

@@ -20,7 +20,7 @@ from chaos.control import Commands
 from chaos.services import MissingProgram, ServiceFailed
 from chaos.topology import Plan, Topology
 
-from .model import KILLED, Control, Mutant, Subject, problems, unpatched
+from .model import KILLED, Control, Mutant, Subject, merely_untested, problems, unpatched
 
 ROOT = Path(__file__).parents[2]
 REPORTS = ROOT / "reports" / "mutants"
@@ -102,7 +102,17 @@ def kept(subject: Subject, folder: Path, since: float) -> Outcome | None:
 
 
 def run(subject: Subject, only: str = "", bound_s: float = RUN_BOUND_S) -> Outcome:
-    """Serve, judge, stop; `only` names the sections that are judged, "" for all."""
+    """Serve, judge, stop; `only` names the sections that are judged, "" for all.
+
+    Once more, where the only trouble is that something could not be tested.
+    """
+    outcome = _run(subject, only, bound_s)
+    if merely_untested(subject, outcome.verdicts):
+        outcome = _run(subject, only, bound_s)
+    return outcome
+
+
+def _run(subject: Subject, only: str, bound_s: float) -> Outcome:
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix=f"mutant-{subject.name}-") as name:
         folder = Path(name)

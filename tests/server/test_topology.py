@@ -128,6 +128,26 @@ def test_a_topology_takes_commands_from_outside() -> None:
         process.stderr.close()
 
 
+def test_a_paused_instance_does_not_take_the_store_with_it() -> None:
+    """If an instance on SQLite is paused while it writes all the time, then others still write."""
+
+    def start_at(url: str, events: int) -> int:
+        body = {**RESUME, "pipeline": {"events": events, "interval_ms": 1}}
+        headers = {"X-Client-Id": os.urandom(8).hex()}
+        return client.post(f"{url}/api/pipeline/start", json=body, headers=headers).status_code
+
+    plan = Plan(instances=2, store="sqlite", fanout="local")
+    with deployment(plan) as place, httpx.Client(timeout=30) as client:
+        busy, other = place.urls
+        assert {start_at(busy, 2000) for _ in range(2)} == {202}
+        for _ in range(5):
+            place.obey("pause 1")
+            try:
+                assert start_at(other, 5) == 202
+            finally:
+                place.obey("unpause 1")
+
+
 def test_notify_needs_postgres() -> None:
     """A deployment that cannot be is refused in one line."""
     assert Plan(store="sqlite", fanout="notify").problem() is not None
