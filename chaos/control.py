@@ -17,7 +17,8 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Self
 
-from .services import ServiceFailed
+from .faults import obey
+from .services import MissingProgram, ServiceFailed
 
 if TYPE_CHECKING:
     from .topology import Topology
@@ -65,8 +66,8 @@ def _answer(connection: socket.socket, topology: Topology) -> None:
     try:
         command = connection.recv(LINE_BYTES_MAX).decode(errors="replace").strip()
         try:
-            answer = f"{DONE} {topology.obey(command)}"
-        except (ValueError, ServiceFailed, subprocess.TimeoutExpired) as error:
+            answer = f"{DONE} {obey(topology, command)}"
+        except (ValueError, ServiceFailed, MissingProgram, subprocess.TimeoutExpired) as error:
             answer = str(error)
         connection.sendall(answer.encode())
     except OSError:

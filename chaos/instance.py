@@ -35,12 +35,14 @@ class Instance(Service):
             "PORT": str(self.port),
             "INSTANCE_ID": f"instance-{number}",
         }
+        self.clock: Mapping[str, str] = {}
+        """Variables that make its next start see another time."""
 
     def command(self) -> list[str]:
         return [sys.executable, "-m", *self._program]
 
     def environment(self) -> Mapping[str, str]:
-        return self._environment
+        return {**self._environment, **self.clock}
 
     def answers(self) -> bool:
         try:

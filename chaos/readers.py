@@ -10,8 +10,9 @@ import asyncio
 import json
 import random
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Final
 
 import httpx
@@ -37,6 +38,8 @@ class Connection:
     entries: list[Entry] = field(default_factory=list)
     gaps: list[Gap] = field(default_factory=list)
     closed_at: float = 0.0
+    torn: bool = False
+    """It ended inside a frame."""
     broken: str = ""
     """What ended it, where that was not the reader: "cut", "silent", a status, an error's name."""
 
@@ -53,13 +56,28 @@ class Connection:
 
 
 class Texts:
-    """One copy of each event's text, however many readers got it."""
+    """One copy of each event's text, however many readers got it, and when it was emitted."""
 
     def __init__(self) -> None:
-        self._known: dict[str, str] = {}
+        self._known: dict[str, tuple[str, float]] = {}
+        self._zero = time.time() - time.monotonic()
+        """What the two clocks of this machine differ by."""
 
-    def one(self, text: str) -> str:
-        return self._known.setdefault(text, text)
+    def one(self, text: str) -> tuple[str, float]:
+        """The text, and its timestamp on the monotonic clock."""
+        known = self._known.get(text)
+        if known is None:
+            stamp = datetime.fromisoformat(json.loads(text)["timestamp"])
+            known = self._known[text] = (text, stamp.timestamp() - self._zero)
+        return known
+
+
+@dataclass(frozen=True, slots=True)
+class Detour:
+    """Where a reader's first connection leads, and what it says there."""
+
+    url: str
+    headers: Mapping[str, str]
 
 
 class Reader:
@@ -74,6 +92,7 @@ class Reader:
         chance: random.Random,
         stay_s: float,
         texts: Texts,
+        detour: Detour | None = None,
     ) -> None:
         """`stay_s`: it hops after about so long; 0: it stays for as long as it is served."""
         self.job = job
@@ -86,16 +105,18 @@ class Reader:
         self._chance = chance
         self._stay_s = stay_s
         self._texts = texts
+        self._detour = detour
         self._cursor = ""
 
     async def read(self) -> None:
         """Read on, wherever somebody serves, to the terminal event."""
         while not self.ended:
-            url = self._chance.choice(self._urls)
+            detour, self._detour = self._detour, None
+            url = detour.url if detour else self._chance.choice(self._urls)
             connection = Connection(url, self._cursor, time.monotonic())
             self.connections.append(connection)
             try:
-                await self._visit(connection)
+                await self._visit(connection, detour.headers if detour else {})
             except httpx.ReadTimeout:
                 connection.broken = "silent"
             except httpx.HTTPError as error:
@@ -105,9 +126,9 @@ class Reader:
             if connection.broken:
                 await asyncio.sleep(PAUSE_S)
 
-    async def _visit(self, connection: Connection) -> None:
+    async def _visit(self, connection: Connection, extra: Mapping[str, str]) -> None:
         """One connection: until it ends, breaks, or it is time to hop."""
-        headers = {"Accept": "text/event-stream"}
+        headers = {"Accept": "text/event-stream", **extra}
         if self._cursor:
             headers["Last-Event-ID"] = self._cursor
         stay_s = self._chance.uniform(0.5, 1.5) * self._stay_s
@@ -121,12 +142,16 @@ class Reader:
                 connection.broken = str(answer.status_code)
                 return
             parser = Parser()
-            async for data in answer.aiter_raw():
-                at = time.monotonic()
-                for block in parser.feed(data, at):
-                    self._take(connection, block)
-                if self.ended or at > leave:
-                    return
+            try:
+                async for data in answer.aiter_raw():
+                    at = time.monotonic()
+                    for block in parser.feed(data, at):
+                        self._take(connection, block)
+                    if self.ended or at > leave:
+                        return
+            finally:
+                rest = parser.close(time.monotonic())
+                connection.torn = rest is not None and bool(rest.fields)
         connection.broken = "cut"
 
     def _take(self, connection: Connection, block: Block) -> None:
@@ -139,8 +164,10 @@ class Reader:
         if event.type in CONTROL or block.own_id is None:
             return
         ends = event.type == TERMINAL
-        key = (event.type, "", self._texts.one(event.data))
-        connection.entries.append(Entry(block.own_id, key, block.at, terminal=ends))
+        text, emitted = self._texts.one(event.data)
+        connection.entries.append(
+            Entry(block.own_id, (event.type, "", text), block.at, terminal=ends, emitted_at=emitted)
+        )
         self._cursor = block.own_id
         self.newest = max(self.newest, int(block.own_id) if block.own_id.isdigit() else 0)
         self.ended |= ends

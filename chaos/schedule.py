@@ -13,6 +13,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final, Self
 
+from .faults import MENDED_BY
+
 SCHEMA: Final = 1
 FIRST_AT: Final = 0.08
 LAST_AT: Final = 0.75
@@ -28,13 +30,15 @@ class Fault:
     """One thing that is broken and mended again."""
 
     kind: str
-    """kill, pause, restart, or stop."""
+    """What breaks: the first word of a command (`chaos.faults`)."""
     target: str
-    """The number of an instance, or store, or broker."""
+    """What is broken: the second one."""
     at_share: float
     """It begins when this share of all events has been emitted."""
     lasts_s: float
     """Then it is mended."""
+    also: str = ""
+    """A further command while it lasts, where only that shows it."""
 
     @property
     def breaks(self) -> str:
@@ -44,7 +48,7 @@ class Fault:
     @property
     def mends(self) -> str:
         """The one that ends it, "" where it ends by itself."""
-        after = {"kill": "restart", "pause": "unpause", "stop": "start"}.get(self.kind)
+        after = MENDED_BY.get(self.kind)
         return f"{after} {self.target}" if after else ""
 
 

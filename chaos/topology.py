@@ -14,26 +14,27 @@ import argparse
 import json
 import shutil
 import signal
-import sqlite3
 import sys
 import tempfile
 import threading
 from collections.abc import Mapping
-from contextlib import ExitStack, closing
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final, Self
+from typing import TYPE_CHECKING, Final, Self
 
 from streamgauge.profile import INSTANCE, OF_AN_INSTANCE
 
+from .disk import SmallDisk
 from .instance import Instance
 from .nginx import BALANCES, ROUND_ROBIN, NginxServer
-from .services import MissingProgram, PostgresServer, RedisServer, Service, ServiceFailed
+from .services import MissingProgram, PostgresServer, RedisServer, ServiceFailed
+
+if TYPE_CHECKING:
+    from .toxiproxy import Link, ToxiproxyServer
 
 STORES: Final = ("memory", "sqlite", "postgres")
 FANOUTS: Final = ("local", "notify", "redis")
-PAUSE_TRIES: Final = 20
-UNLOCKED_WITHIN_S: Final = 0.5
 TAKEN_OVER_S: Final = 10
 """After the end of a lease (protocol §8)."""
 
@@ -51,6 +52,10 @@ class Plan:
     """Settings of every instance."""
     program: tuple[str, ...] = ("reference_server",)
     """The module that each instance is, and its arguments."""
+    linked: bool = False
+    """Every link between its parts leads through Toxiproxy."""
+    small_disk: bool = False
+    """The SQLite file is on a disk that can be filled; only root can make one."""
     profile: str = "reference"
     """What is true of the instances, but for their hooks and leases: a name or an absolute path."""
 
@@ -64,8 +69,13 @@ class Plan:
 class Topology:
     """Running processes. Instances are counted from 1, as the suite counts them."""
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: Plan, toxiproxy: ToxiproxyServer | None = None) -> None:
+        """`toxiproxy`: the running server that the links of a linked plan lead through."""
         self.plan = plan
+        self.links: dict[str, Link] = {}
+        """By name: `edge` before the balancer; `backend-1`, `store-1`, `broker-1` of instance 1."""
+        self.disk: SmallDisk | None = None
+        self._toxiproxy = toxiproxy
         self.folder = Path(tempfile.mkdtemp(prefix="streamgauge-topology-"))
         self.postgres: PostgresServer | None = None
         self.redis: RedisServer | None = None
@@ -79,15 +89,17 @@ class Topology:
         try:
             env = self._shared()
             for number in range(1, self.plan.instances + 1):
-                instance = Instance(number, {**env, **self.plan.env}, self.plan.program)
+                own = {**env, **self._linked(number), **self.plan.env}
+                instance = Instance(number, own, self.plan.program)
                 self.instances.append(instance)
                 self._stack.push(instance)
                 instance.spawn()
             for instance in self.instances:
                 instance.wait_ready()
-            ports = [instance.port for instance in self.instances]
+            ports = [self._link(f"backend-{each.number}", each.port) for each in self.instances]
             balancer = NginxServer(ports, self.plan.balance)
             self.balancer = self._stack.enter_context(balancer)
+            self._edge_port = self._link("edge", balancer.port)
             self.profile.write_text(self._hooks(), "utf-8")
         except BaseException:
             self._stack.close()
@@ -106,7 +118,9 @@ class Topology:
             "LEASE_SECONDS": str(self.plan.lease_s),
         }
         if self.plan.store == "sqlite":
-            env["SQLITE_PATH"] = str(self._database)
+            if self.plan.small_disk:
+                self.disk = self._stack.enter_context(SmallDisk(self.folder / "disk"))
+            env["SQLITE_PATH"] = str(self.database)
         if self.plan.store == "postgres":
             self.postgres = self._stack.enter_context(PostgresServer())
             env["POSTGRES_DSN"] = self.postgres.dsn
@@ -115,10 +129,31 @@ class Topology:
             env |= {"FF_REDIS_SSE_BROADCAST": "1", "REDIS_URL": self.redis.url}
         return env
 
+    def _linked(self, number: int) -> dict[str, str]:
+        """Settings by which one instance finds the shared services through links of its own."""
+        env = {}
+        if self.plan.linked and self.postgres is not None:
+            port = self._link(f"store-{number}", self.postgres.port)
+            env["POSTGRES_DSN"] = self.postgres.dsn.replace(f":{self.postgres.port}/", f":{port}/")
+        if self.plan.linked and self.redis is not None:
+            port = self._link(f"broker-{number}", self.redis.port)
+            env["REDIS_URL"] = self.redis.url.replace(f":{self.redis.port}/", f":{port}/")
+        return env
+
+    def _link(self, name: str, port: int) -> int:
+        """The port of a new link to this one; without links the same port."""
+        if not self.plan.linked:
+            return port
+        if self._toxiproxy is None:
+            raise ServiceFailed("a linked deployment needs a running Toxiproxy")
+        link = self._toxiproxy.link(f"{self.folder.name}-{name}", port)
+        self.links[name] = link
+        return link.port
+
     @property
-    def _database(self) -> Path:
+    def database(self) -> Path:
         """The file that instances on SQLite share."""
-        return self.folder / "jobs.db"
+        return (self.disk.folder if self.disk else self.folder) / "jobs.db"
 
     @property
     def profile(self) -> Path:
@@ -149,85 +184,13 @@ class Topology:
 
     @property
     def url(self) -> str:
-        """The balancer's address."""
-        return self.balancer.url
+        """Where its readers find it: the balancer, or the link before it."""
+        return f"http://127.0.0.1:{self._edge_port}"
 
     @property
     def urls(self) -> list[str]:
         """Each instance's own address."""
         return [instance.url for instance in self.instances]
-
-    def obey(self, command: str) -> str:
-        """Carry out `kill 2`, `stop store` and the like; returns what there is to say.
-
-        Raises ValueError, ServiceFailed.
-        """
-        match command.split():
-            case ["memory", number]:
-                return str(self._instance(number).memory_bytes)
-            case ["kill" | "terminate" | "pause" | "unpause" | "restart" as what, number]:
-                self._handle_instance(what, self._instance(number))
-            case ["stop" | "start" | "pause" | "unpause" as what, "store" | "broker" as which]:
-                self._handle_service(what, self._service(which))
-            case _:
-                raise ValueError(f"expected a command such as 'kill 1' or 'stop store': {command}")
-        return ""
-
-    def _handle_instance(self, what: str, instance: Instance) -> None:
-        if what == "kill":
-            instance.kill()
-        elif what == "terminate":
-            instance.terminate()
-        elif what == "pause":
-            self._pause(instance)
-        elif what == "unpause":
-            instance.resume()
-        else:
-            if instance.running:
-                instance.terminate()
-            instance.start()
-
-    def _pause(self, instance: Instance) -> None:
-        """Between two transactions: one that stops within holds SQLite's lock for as long, and
-        that is another fault (the store's) than an instance that does not answer."""
-        for _ in range(PAUSE_TRIES):
-            instance.pause()
-            if self.plan.store != "sqlite" or _writable(self._database):
-                return
-            instance.resume()
-        raise ServiceFailed(f"each of {PAUSE_TRIES} pauses hit a transaction of {instance.number}")
-
-    def _handle_service(self, what: str, service: Service) -> None:
-        if what == "stop":
-            service.stop(signal.SIGINT)
-        elif what == "start":
-            service.start()
-        elif what == "pause":
-            service.pause()
-        else:
-            service.resume()
-
-    def _instance(self, number: str) -> Instance:
-        if not number.isdecimal() or not 1 <= int(number) <= len(self.instances):
-            raise ValueError(f"expected an instance from 1 to {len(self.instances)}: {number}")
-        return self.instances[int(number) - 1]
-
-    def _service(self, which: str) -> Service:
-        service = self.postgres if which == "store" else self.redis
-        if service is None:
-            raise ValueError(f"this deployment has no {which} of its own")
-        return service
-
-
-def _writable(database: Path) -> bool:
-    """Whether a transaction can begin, those of running processes being over soon."""
-    with closing(sqlite3.connect(database, UNLOCKED_WITHIN_S, isolation_level=None)) as connection:
-        try:
-            connection.execute("BEGIN IMMEDIATE")
-            connection.execute("ROLLBACK")
-        except sqlite3.OperationalError:
-            return False
-    return True
 
 
 def main() -> int:

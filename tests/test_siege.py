@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import random
 import subprocess
@@ -15,8 +14,9 @@ import pytest
 from chaos.ledger import WORDS, judge
 from chaos.readers import Connection, Reader, Texts
 from chaos.schedule import Fault, Schedule, ScheduleError
-from chaos.siege import ENV, Size, besiege, results
+from chaos.siege import ENV, besiege, results
 from chaos.topology import Plan, Topology
+from chaos.trial import Size
 from streamgauge.history import Entry
 from tests.suite_process import ROOT
 
@@ -132,10 +132,10 @@ def test_a_siege_sees_what_was_shown_and_never_stored() -> None:
     schedule = Schedule(1, (Fault("kill", "1", 0.1, 1.0), Fault("kill", "2", 0.5, 1.0)))
     size = Size(jobs=2, readers=3, events=300, interval_ms=20, stay_s=0.0)
     with Topology(plan) as topology:
-        siege, ledger = asyncio.run(besiege(topology, schedule, size))
-    assert not ledger.clean
-    assert results(siege, ledger)["verdict"] == "fail"
-    assert ledger.as_json()["ok"] < 6, ledger.faults
+        siege = besiege(topology, schedule, size)
+    assert not siege.ledger.clean
+    assert results(siege)["verdict"] == "fail"
+    assert siege.ledger.as_json()["ok"] < 6, siege.ledger.faults
 
 
 def test_a_small_siege_loses_nothing(tmp_path: Path) -> None:

@@ -1,0 +1,255 @@
+"""One run: readers on running jobs, what was broken meanwhile, and what became of every stream.
+
+Healing comes before judging: whatever was broken is mended, then every job has to end, a fresh job
+has to run through, and only then are the logs read that all streams are held against.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from typing import Final
+
+import httpx
+
+from .faults import obey
+from .ledger import Ledger, judge
+from .measure import Calm, hit
+from .readers import CONNECT_S, SILENCE_S, Connection, Detour, Reader, Texts
+from .schedule import Fault
+from .topology import Topology
+
+LOOK_S: Final = 0.05
+READ_S: Final = 30.0
+STARTED_S: Final = 30.0
+"""For a job to be taken by somebody who answers."""
+LIVE_EVENTS: Final = 12
+START: Final = {"resume_text": "Streaming engineer.", "job_text": "We look for somebody."}
+_CLIENT: Final = "6f2c1d0e-8a4b-4c3d-9e5f-{:012d}"
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """How much there is to lose."""
+
+    jobs: int = 3
+    readers: int = 7
+    """Of each job."""
+    events: int = 200
+    interval_ms: int = 30
+    stay_s: float = 0.0
+    """Readers hop after about so long; 0: they stay for as long as they are served."""
+    ended_s: float = 60.0
+    """For the last job to end after the last fault was mended."""
+    payload: str = ""
+    """The text of the events that have one."""
+
+
+@dataclass(slots=True)
+class Played:
+    """One fault as it took place, in seconds since the run began."""
+
+    fault: Fault
+    at_s: float
+    lasted_s: float = 0.0
+    recovery_s: float = 0.0
+    """From its mending until every job had emitted something new, or was over."""
+    streams_hit: int = 0
+
+
+@dataclass(slots=True)
+class Trial:
+    """One run as it goes on, and what it came to."""
+
+    topology: Topology
+    size: Size
+    faults: Sequence[Fault]
+    seed: int
+    tell: Callable[[str], None] = lambda _: None
+    """Is told what is being broken."""
+    jobs: list[str] = field(default_factory=list)
+    readers: list[Reader] = field(default_factory=list)
+    began: float = field(default_factory=time.monotonic)
+    played: list[Played] = field(default_factory=list)
+    ended: float = 0.0
+    ledger: Ledger = field(default_factory=Ledger)
+    lively: bool = False
+    """A fresh job ran through after everything was mended."""
+
+    @property
+    def share(self) -> float:
+        """How much of all events some reader of each job has seen."""
+        return sum(self._newest().values()) / (self.size.events * max(1, len(self.jobs)))
+
+    @property
+    def over(self) -> bool:
+        return all(reader.ended for reader in self.readers)
+
+    async def run(
+        self, urls: Sequence[str] = (), detours: Mapping[int, Detour] | None = None
+    ) -> None:
+        """Play it from the first job's start to the judgement.
+
+        Args:
+            urls: between which readers hop; by default the one that the deployment has for all.
+            detours: where the first connection of a reader (by number) leads.
+
+        Raises:
+            ServiceFailed, MissingProgram, ValueError: a fault could not be played or mended.
+            httpx.HTTPError: no job could be started.
+        """
+        urls, chance, texts = urls or [self.topology.url], random.Random(self.seed), Texts()
+        async with _client() as http:
+            for number in range(self.size.jobs):
+                url = urls[number % len(urls)]
+                self.jobs.append(await start(http, url, number, self.size))
+            self.readers += [
+                Reader(
+                    http,
+                    urls,
+                    job,
+                    f"reader {n}.{k}",
+                    random.Random(chance.random()),
+                    self.size.stay_s,
+                    texts,
+                    (detours or {}).get(n * self.size.readers + k),
+                )
+                for n, job in enumerate(self.jobs)
+                for k in range(self.size.readers)
+            ]
+            async with _reading(self.readers) as reading:
+                await self._play()
+                await asyncio.wait(reading, timeout=self.size.ended_s)
+            self.ended = time.monotonic()
+            self.lively = await self._live(http, urls, texts)
+            logs = {job: await _logs(http, self.topology.urls, job, texts) for job in self.jobs}
+        self.ledger = judge(self.readers, logs, self.size.events)
+
+    @property
+    def before_faults(self) -> float:
+        """The moment when the first fault began."""
+        return self.began + min((played.at_s for played in self.played), default=0.0)
+
+    def count_hits(self, calm: Calm) -> None:
+        """For each fault the streams that it touched."""
+        for played in self.played:
+            begin = self.began + played.at_s
+            played.streams_hit = sum(
+                hit(reader, begin, begin + played.lasted_s, calm) for reader in self.readers
+            )
+
+    async def _play(self) -> None:
+        """Every fault at its share of the events, each mended before the next begins."""
+        for fault in self.faults:
+            await self._until(fault.at_share)
+            now = Played(fault, time.monotonic() - self.began)
+            self.played.append(now)
+            self.tell(f"{now.at_s:6.1f} s  {self.share:4.0%} emitted: {fault.breaks}")
+            try:
+                await asyncio.to_thread(obey, self.topology, fault.breaks)
+                if fault.also:
+                    await asyncio.to_thread(obey, self.topology, fault.also)
+                await asyncio.sleep(fault.lasts_s)
+            finally:
+                if fault.mends:
+                    await asyncio.to_thread(obey, self.topology, fault.mends)
+            now.lasted_s = time.monotonic() - self.began - now.at_s
+            now.recovery_s = await self._recovered()
+
+    async def _until(self, share: float) -> None:
+        """Wait until so much has been seen, or all is over."""
+        while True:
+            if self.share >= share or self.over:
+                return
+            await asyncio.sleep(LOOK_S)
+
+    async def _recovered(self) -> float:
+        """How long it takes until each job has gone on."""
+        began = time.monotonic()
+        known = self._newest()
+        while any(
+            newest <= known[job] and newest < self.size.events
+            for job, newest in self._newest().items()
+        ):
+            if time.monotonic() - began > self.size.ended_s:
+                break
+            await asyncio.sleep(LOOK_S)
+        return time.monotonic() - began
+
+    def _newest(self) -> dict[str, int]:
+        newest = dict.fromkeys(self.jobs, 0)
+        for reader in self.readers:
+            newest[reader.job] = max(newest[reader.job], reader.newest)
+        return newest
+
+    async def _live(self, http: httpx.AsyncClient, urls: Sequence[str], texts: Texts) -> bool:
+        """Whether a fresh job can be started and read to its end."""
+        size = Size(events=LIVE_EVENTS, interval_ms=10)
+        with suppress(TimeoutError, httpx.HTTPError):
+            async with asyncio.timeout(READ_S):
+                job = await start(http, urls[0], len(self.jobs), size)
+                reader = Reader(http, urls, job, "liveness", random.Random(0), 0.0, texts)
+                await reader.read()
+                return reader.newest == LIVE_EVENTS
+        return False
+
+
+@asynccontextmanager
+async def _client() -> AsyncIterator[httpx.AsyncClient]:
+    limits = httpx.Limits(max_connections=None, max_keepalive_connections=0)
+    timeout = httpx.Timeout(SILENCE_S, connect=CONNECT_S)
+    async with httpx.AsyncClient(limits=limits, timeout=timeout, trust_env=False) as http:
+        yield http
+
+
+@asynccontextmanager
+async def _reading(readers: Sequence[Reader]) -> AsyncIterator[list[asyncio.Task[None]]]:
+    tasks = [asyncio.create_task(reader.read()) for reader in readers]
+    try:
+        yield tasks
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def start(http: httpx.AsyncClient, url: str, number: int, size: Size) -> str:
+    """The id of a new job. An instance that is just coming back is asked again.
+
+    Raises httpx.HTTPError.
+    """
+    script: dict[str, object] = {"events": size.events, "interval_ms": size.interval_ms}
+    if size.payload:
+        script["payload"] = size.payload
+    until = time.monotonic() + STARTED_S
+    while True:
+        try:
+            answer = await http.post(
+                f"{url}/api/pipeline/start",
+                json={**START, "pipeline": script},
+                headers={"X-Client-Id": _CLIENT.format(number)},
+            )
+            answer.raise_for_status()
+            return str(answer.json()["job_id"])
+        except httpx.HTTPError:
+            if time.monotonic() > until:
+                raise
+            await asyncio.sleep(LOOK_S)
+
+
+async def _logs(
+    http: httpx.AsyncClient, urls: Sequence[str], job: str, texts: Texts
+) -> list[Connection]:
+    """The job's whole log, as each instance shows it."""
+    found = []
+    for url in urls:
+        reader = Reader(http, [url], job, "log", random.Random(0), 0.0, texts)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(READ_S):
+                await reader.read()
+            found.append(reader.connections[-1])
+    return found
