@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from .services import MissingProgram, Service, ServiceFailed
-from .toxics import TOXICS, Toxic
+from .toxics import NAMES, toxics
 
 if TYPE_CHECKING:
     from .instance import Instance
@@ -37,7 +37,7 @@ MENDED_BY: Final[Mapping[str, str]] = {
     "fill": "free",
     "ahead": "ontime",
     "behind": "ontime",
-    **dict.fromkeys(TOXICS, "heal"),
+    **dict.fromkeys(NAMES, "heal"),
 }
 """What ends each; a fault that is not here ends by itself."""
 SKEW_S: Final = {"ahead": 20, "behind": -20, "ontime": 0}
@@ -67,7 +67,7 @@ def obey(topology: Topology, command: str) -> str:
             topology.disk.fill() if what == "fill" else topology.disk.free()
         case [what, name] if links := _links(topology, name):
             for link in links:
-                link.heal() if what == "heal" else link.poison(_toxic(what))
+                _handle_link(what, link, name)
         case _:
             raise ValueError(f"expected a command such as 'kill 1' or 'stop store': {command}")
     return ""
@@ -168,10 +168,14 @@ def _handle_service(what: str, service: Service) -> None:
         service.resume()
 
 
-def _toxic(name: str) -> Toxic:
-    if name not in TOXICS:
-        raise ValueError(f"expected one of {', '.join(TOXICS)}: {name}")
-    return TOXICS[name]
+def _handle_link(what: str, link: Link, name: str) -> None:
+    known = toxics(name)
+    if what == "heal":
+        link.heal()
+    elif what in known:
+        link.poison(known[what])
+    else:
+        raise ValueError(f"expected one of {', '.join(known)} on the link {name}: {what}")
 
 
 def _links(topology: Topology, name: str) -> list[Link]:

@@ -61,19 +61,21 @@ class Ledger:
 
 
 def judge(
-    readers: Sequence[Reader], logs: Mapping[str, Sequence[Connection]], events: int
+    readers: Sequence[Reader],
+    logs: Mapping[str, Sequence[Connection]],
+    events: Mapping[str, int],
 ) -> Ledger:
     """Hold all that was read against each job's final logs.
 
     Args:
         readers: all of them, ended or not.
         logs: job -> its whole log as each instance shows it afterwards.
-        events: how many each job was asked to emit.
+        events: job -> how many it was asked to emit.
     """
     ledger = Ledger()
     for job in dict.fromkeys(reader.job for reader in readers):
         own = [reader for reader in readers if reader.job == job]
-        found = _anomalies(job, own, logs.get(job, ()), events, ledger)
+        found = _anomalies(job, own, logs.get(job, ()), events[job], ledger)
         for reader in own:
             words = [_WORD_OF[a.kind] for a in found.get(reader.name, ())]
             words.append(OK if reader.ended else "stuck")

@@ -39,10 +39,10 @@ class Calm:
     """The longest time between two events of a stream."""
 
     @classmethod
-    def of(cls, readers: Sequence[Reader], until: float = float("inf")) -> Calm:
-        """From what had arrived at a moment, by default from all."""
-        ages = [a.age_s for reader in readers for a in arrivals(reader) if a.at <= until]
-        lasted = (end - begin for r in readers for begin, end in pauses(r) if end <= until)
+    def of(cls, readers: Sequence[Reader], since: float = 0.0, until: float = float("inf")) -> Calm:
+        """From what arrived between two moments, by default from all."""
+        ages = [a.age_s for reader in readers for a in arrivals(reader) if since <= a.at <= until]
+        lasted = (e - b for r in readers for b, e in pauses(r) if since <= b and e <= until)
         return cls(percentile(ages, 99), max(lasted, default=0.0))
 
 

@@ -1,14 +1,14 @@
-"""nginx as a load balancer in front of instances: round-robin, or sticky in two ways.
+"""nginx in front of instances: a load balancer that is right for streams, and one that buffers.
 
-The configuration is what a real deployment needs for streams and no more; each line that is there
-for streams says so.
+The balancer's configuration is what a real deployment needs for streams and no more; each line that
+is there for streams says so. The other one is what many deployments have.
 """
 
 from __future__ import annotations
 
 import shutil
 import socket
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from .services import MissingProgram, Service, private_folder
@@ -58,20 +58,49 @@ http {{
 }}
 """
 
+_BUFFERING: Final = """
+daemon off;
+master_process off;
+pid {folder}/nginx.pid;
+error_log stderr error;
+events {{ worker_connections 1024; }}
+http {{
+    access_log off;
+    client_body_temp_path {folder}/body;
+    proxy_temp_path {folder}/proxy;
+    fastcgi_temp_path {folder}/fastcgi;
+    uwsgi_temp_path {folder}/uwsgi;
+    scgi_temp_path {folder}/scgi;
+    server {{
+        listen {listen};
+        location / {{
+            proxy_pass http://{upstream};
+            proxy_http_version {version};
+            proxy_buffering on;
+            proxy_buffer_size 4k;
+            proxy_buffers 8 4k;
+            proxy_ignore_headers X-Accel-Buffering;
+        }}
+    }}
+}}
+"""
+
 
 class NginxServer(Service):
-    """Listens on a free loopback port and passes everything on to the instances."""
+    """Listens on a free loopback port."""
 
-    def __init__(self, ports: Sequence[int], balance: str = ROUND_ROBIN) -> None:
-        """Raises MissingProgram."""
+    def __init__(self, config: Callable[[str, str], str]) -> None:
+        """`config`: the text of nginx.conf, of its folder and where it listens.
+
+        Raises MissingProgram.
+        """
         found = shutil.which("nginx", path="/usr/sbin:/usr/local/sbin:/usr/bin:/usr/local/bin")
         if found is None:
             raise MissingProgram("nginx", "apt-get install -y nginx")
         self._program = found
         folder, user = private_folder("nginx")
         super().__init__(folder, user)
-        servers = [f"127.0.0.1:{port}" for port in ports]
-        text = configuration(str(folder), f"127.0.0.1:{self.port}", servers, balance)
+        text = config(str(folder), f"127.0.0.1:{self.port}")
         (folder / "nginx.conf").write_text(text)
 
     def command(self) -> list[str]:
@@ -114,9 +143,20 @@ def configuration(folder: str, listen: str, instances: Sequence[str], balance: s
         listen=listen,
         sticky_map=sticky_map,
         balance=hashed,
-        # An instance that refuses a connection is left out for a second.
-        servers="\n".join(
-            f"        server {instance} max_fails=1 fail_timeout=1s;" for instance in instances
-        ),
+        # A peer that failed counts as well again only when a request to it has *ended*: with
+        # streams, which do not end, nginx would let one reader a second back in after an outage.
+        servers="\n".join(f"        server {instance} max_fails=0;" for instance in instances),
         sticky_header=sticky_header,
     )
+
+
+def buffering(folder: str, listen: str, upstream: str, version: str) -> str:
+    """The text of a nginx.conf that buffers in 4 KiB, whatever the answer says of it.
+
+    Args:
+        folder: where nginx may write.
+        listen: address and port.
+        upstream: the same of the one server behind it.
+        version: of HTTP, towards that one: 1.0 (nginx's default for long) or 1.1.
+    """
+    return _BUFFERING.format(folder=folder, listen=listen, upstream=upstream, version=version)

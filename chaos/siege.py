@@ -23,6 +23,7 @@ import httpx
 
 from streamgauge import interrupt
 
+from .experiments import ENV, LEASE_S
 from .measure import Calm
 from .schedule import Schedule, ScheduleError
 from .services import MissingProgram, ServiceFailed
@@ -30,12 +31,6 @@ from .topology import Plan, Topology
 from .trial import Size, Trial
 
 REPORTS: Final = Path("reports") / "chaos"
-LEASE_S: Final = 2
-ENV: Final = {
-    "HEARTBEAT_SECONDS": "2",
-    "POSTGRES_STATEMENT_TIMEOUT_SECONDS": "1",
-    "LOG_LEVEL": "warning",
-}
 STAY_S: Final = 2.0
 ENDED_S: Final = 240.0
 
@@ -53,7 +48,7 @@ def _say(line: str) -> None:
 
 def results(siege: Trial) -> dict[str, Any]:
     """The report's content: `reports/chaos/results.json`."""
-    siege.count_hits(Calm.of(siege.readers, siege.before_faults))
+    siege.count_hits(Calm.of(siege.readers, until=siege.before_faults))
     missed = [played for played in siege.played if not played.streams_hit]
     verdict = "inconclusive" if missed or len(siege.played) < len(siege.faults) else "pass"
     if not (siege.ledger.clean and siege.lively):

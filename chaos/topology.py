@@ -20,6 +20,7 @@ import threading
 from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Self
 
@@ -27,7 +28,7 @@ from streamgauge.profile import INSTANCE, OF_AN_INSTANCE
 
 from .disk import SmallDisk
 from .instance import Instance
-from .nginx import BALANCES, ROUND_ROBIN, NginxServer
+from .nginx import BALANCES, ROUND_ROBIN, NginxServer, configuration
 from .services import MissingProgram, PostgresServer, RedisServer, ServiceFailed
 
 if TYPE_CHECKING:
@@ -97,9 +98,10 @@ class Topology:
             for instance in self.instances:
                 instance.wait_ready()
             ports = [self._link(f"backend-{each.number}", each.port) for each in self.instances]
-            balancer = NginxServer(ports, self.plan.balance)
-            self.balancer = self._stack.enter_context(balancer)
-            self._edge_port = self._link("edge", balancer.port)
+            servers = [f"127.0.0.1:{port}" for port in ports]
+            config = partial(configuration, instances=servers, balance=self.plan.balance)
+            self.balancer = self._stack.enter_context(NginxServer(config))
+            self._edge_port = self._link("edge", self.balancer.port)
             self.profile.write_text(self._hooks(), "utf-8")
         except BaseException:
             self._stack.close()

@@ -8,6 +8,7 @@ from typing import Final
 
 DOWN: Final = "down"
 DOWNSTREAM: Final = "downstream"
+UPSTREAM: Final = "upstream"
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +23,7 @@ class Toxic:
 
 
 #: Strong enough to be seen by readers of 4 KiB events thirty times a second.
-TOXICS: Final[Mapping[str, Toxic]] = {
+_OF_STREAMS: Final[Mapping[str, Toxic]] = {
     "latency": Toxic("latency", {"latency": 400, "jitter": 200}),
     "bandwidth": Toxic("bandwidth", {"rate": 32}),
     "slow_close": Toxic("slow_close", {"delay": 1500}),
@@ -32,3 +33,18 @@ TOXICS: Final[Mapping[str, Toxic]] = {
     "limit_data": Toxic("limit_data", {"bytes": 24_000}),
     DOWN: Toxic(DOWN, {}),
 }
+#: An append or a wake-up is a few hundred bytes. How slowly an unused connection of theirs closes,
+#: no reader ever sees.
+_OF_SERVICES: Final[Mapping[str, Toxic]] = {
+    **{name: toxic for name, toxic in _OF_STREAMS.items() if name != "slow_close"},
+    "bandwidth": Toxic("bandwidth", {"rate": 0}),  # a pause that loses nothing
+    "slicer": Toxic("slicer", {"average_size": 16, "size_variation": 8, "delay": 20_000}, UPSTREAM),
+    "limit_data": Toxic("limit_data", {"bytes": 1000}),
+}
+NAMES: Final = tuple(_OF_STREAMS)
+SERVICES: Final = ("store", "broker")
+
+
+def toxics(link: str) -> Mapping[str, Toxic]:
+    """What can be done to a link, by its name or that of its group."""
+    return _OF_SERVICES if link.partition("-")[0] in SERVICES else _OF_STREAMS

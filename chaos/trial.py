@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
+import uuid
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
@@ -29,7 +30,6 @@ STARTED_S: Final = 30.0
 """For a job to be taken by somebody who answers."""
 LIVE_EVENTS: Final = 12
 START: Final = {"resume_text": "Streaming engineer.", "job_text": "We look for somebody."}
-_CLIENT: Final = "6f2c1d0e-8a4b-4c3d-9e5f-{:012d}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,13 +40,15 @@ class Size:
     readers: int = 7
     """Of each job."""
     events: int = 200
-    interval_ms: int = 30
+    interval_ms: int = 40
     stay_s: float = 0.0
     """Readers hop after about so long; 0: they stay for as long as they are served."""
     ended_s: float = 60.0
     """For the last job to end after the last fault was mended."""
     payload: str = ""
     """The text of the events that have one."""
+    pauses: tuple[tuple[int, float], ...] = ()
+    """After event n so many milliseconds in addition."""
 
 
 @dataclass(slots=True)
@@ -103,10 +105,10 @@ class Trial:
             httpx.HTTPError: no job could be started.
         """
         urls, chance, texts = urls or [self.topology.url], random.Random(self.seed), Texts()
-        async with _client() as http:
+        async with client() as http:
             for number in range(self.size.jobs):
                 url = urls[number % len(urls)]
-                self.jobs.append(await start(http, url, number, self.size))
+                self.jobs.append(await start(http, url, self.size))
             self.readers += [
                 Reader(
                     http,
@@ -121,13 +123,16 @@ class Trial:
                 for n, job in enumerate(self.jobs)
                 for k in range(self.size.readers)
             ]
-            async with _reading(self.readers) as reading:
+            async with reading(self.readers) as tasks:
                 await self._play()
-                await asyncio.wait(reading, timeout=self.size.ended_s)
+                await asyncio.wait(tasks, timeout=self.size.ended_s)
             self.ended = time.monotonic()
             self.lively = await self._live(http, urls, texts)
-            logs = {job: await _logs(http, self.topology.urls, job, texts) for job in self.jobs}
-        self.ledger = judge(self.readers, logs, self.size.events)
+            urls = self.topology.urls
+            bound_s = min(READ_S, self.size.ended_s)
+            found = (logs(http, urls, job, texts, bound_s) for job in self.jobs)
+            whole = dict(zip(self.jobs, await asyncio.gather(*found), strict=True))
+        self.ledger = judge(self.readers, whole, dict.fromkeys(self.jobs, self.size.events))
 
     @property
     def before_faults(self) -> float:
@@ -191,7 +196,7 @@ class Trial:
         size = Size(events=LIVE_EVENTS, interval_ms=10)
         with suppress(TimeoutError, httpx.HTTPError):
             async with asyncio.timeout(READ_S):
-                job = await start(http, urls[0], len(self.jobs), size)
+                job = await start(http, urls[0], size)
                 reader = Reader(http, urls, job, "liveness", random.Random(0), 0.0, texts)
                 await reader.read()
                 return reader.newest == LIVE_EVENTS
@@ -199,7 +204,8 @@ class Trial:
 
 
 @asynccontextmanager
-async def _client() -> AsyncIterator[httpx.AsyncClient]:
+async def client() -> AsyncIterator[httpx.AsyncClient]:
+    """A client whose every request has a connection of its own."""
     limits = httpx.Limits(max_connections=None, max_keepalive_connections=0)
     timeout = httpx.Timeout(SILENCE_S, connect=CONNECT_S)
     async with httpx.AsyncClient(limits=limits, timeout=timeout, trust_env=False) as http:
@@ -207,7 +213,8 @@ async def _client() -> AsyncIterator[httpx.AsyncClient]:
 
 
 @asynccontextmanager
-async def _reading(readers: Sequence[Reader]) -> AsyncIterator[list[asyncio.Task[None]]]:
+async def reading(readers: Sequence[Reader]) -> AsyncIterator[list[asyncio.Task[None]]]:
+    """Let all of them read while the block runs."""
     tasks = [asyncio.create_task(reader.read()) for reader in readers]
     try:
         yield tasks
@@ -217,7 +224,7 @@ async def _reading(readers: Sequence[Reader]) -> AsyncIterator[list[asyncio.Task
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def start(http: httpx.AsyncClient, url: str, number: int, size: Size) -> str:
+async def start(http: httpx.AsyncClient, url: str, size: Size) -> str:
     """The id of a new job. An instance that is just coming back is asked again.
 
     Raises httpx.HTTPError.
@@ -225,13 +232,16 @@ async def start(http: httpx.AsyncClient, url: str, number: int, size: Size) -> s
     script: dict[str, object] = {"events": size.events, "interval_ms": size.interval_ms}
     if size.payload:
         script["payload"] = size.payload
+    if size.pauses:
+        script["pauses"] = [list(pause) for pause in size.pauses]
     until = time.monotonic() + STARTED_S
     while True:
         try:
             answer = await http.post(
                 f"{url}/api/pipeline/start",
                 json={**START, "pipeline": script},
-                headers={"X-Client-Id": _CLIENT.format(number)},
+                # A client of its own: no quota is to be met here.
+                headers={"X-Client-Id": str(uuid.uuid4())},
             )
             answer.raise_for_status()
             return str(answer.json()["job_id"])
@@ -241,15 +251,11 @@ async def start(http: httpx.AsyncClient, url: str, number: int, size: Size) -> s
             await asyncio.sleep(LOOK_S)
 
 
-async def _logs(
-    http: httpx.AsyncClient, urls: Sequence[str], job: str, texts: Texts
+async def logs(
+    http: httpx.AsyncClient, urls: Sequence[str], job: str, texts: Texts, bound_s: float = READ_S
 ) -> list[Connection]:
-    """The job's whole log, as each instance shows it."""
-    found = []
-    for url in urls:
-        reader = Reader(http, [url], job, "log", random.Random(0), 0.0, texts)
-        with suppress(TimeoutError):
-            async with asyncio.timeout(READ_S):
-                await reader.read()
-            found.append(reader.connections[-1])
-    return found
+    """The job's whole log, as each instance shows it within the time."""
+    readers = [Reader(http, [url], job, "log", random.Random(0), 0.0, texts) for url in urls]
+    async with reading(readers) as tasks:
+        await asyncio.wait(tasks, timeout=bound_s)
+    return [reader.connections[-1] for reader in readers if reader.ended]

@@ -11,10 +11,11 @@ from pathlib import Path
 import httpx
 import pytest
 
+from chaos.experiments import ENV
 from chaos.ledger import WORDS, judge
 from chaos.readers import Connection, Reader, Texts
 from chaos.schedule import Fault, Schedule, ScheduleError
-from chaos.siege import ENV, besiege, results
+from chaos.siege import besiege, results
 from chaos.topology import Plan, Topology
 from chaos.trial import Size
 from streamgauge.history import Entry
@@ -93,7 +94,9 @@ def reader(name: str, *connections: Connection, ended: bool = True) -> Reader:
 def test_each_stream_gets_its_word(word: str, connections: tuple[Connection, ...]) -> None:
     """If a stream is otherwise than the log, then the ledger says how, and how many are so."""
     good = reader("good", connection(1, 2, 3, 4, 5))
-    ledger = judge([good, reader("seen", *connections)], {"job": [connection(1, 2, 3, 4, 5)]}, 5)
+    ledger = judge(
+        [good, reader("seen", *connections)], {"job": [connection(1, 2, 3, 4, 5)]}, {"job": 5}
+    )
     counts = ledger.as_json()
     assert counts["ok"] + counts[word] == (4 if word == "ok" else 2)
     assert ledger.clean is (word == "ok"), ledger.faults
@@ -102,7 +105,7 @@ def test_each_stream_gets_its_word(word: str, connections: tuple[Connection, ...
 def test_a_reader_that_never_ended_is_stuck() -> None:
     """If a reader has not seen the end, then it is stuck, though all that it saw is right."""
     stuck = reader("late", connection(1, 2), ended=False)
-    ledger = judge([stuck], {"job": [connection(1, 2, 3, 4, 5)]}, 5)
+    ledger = judge([stuck], {"job": [connection(1, 2, 3, 4, 5)]}, {"job": 5})
     assert ledger.as_json()["stuck"] == 1
     assert not ledger.clean
 
@@ -110,13 +113,13 @@ def test_a_reader_that_never_ended_is_stuck() -> None:
 def test_a_log_that_is_too_short_is_seen() -> None:
     """If all agree on a log that lacks events of the script, then that is a fault."""
     whole = [connection(1, 2, 3, 4, 5)]
-    ledger = judge([reader("good", *whole)], {"job": whole}, 6)
+    ledger = judge([reader("good", *whole)], {"job": whole}, {"job": 6})
     assert any("asked for 6" in fault for fault in ledger.faults)
 
 
 def test_nothing_read_is_not_clean() -> None:
     """If there was no stream, then nothing is proven."""
-    assert not judge([], {}, 5).clean
+    assert not judge([], {}, {}).clean
 
 
 def test_a_siege_sees_what_was_shown_and_never_stored() -> None:

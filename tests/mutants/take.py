@@ -112,6 +112,14 @@ def _cut_at_once() -> None:
     Server.stop = lambda self: os._exit(0)  # type: ignore[method-assign]
 
 
+def _torn_drain() -> None:
+    """What is being written when the server is told to stop is not written to its end."""
+    from reference_server.frames import FrameEncoder
+
+    torn = b'event: step_progress\ndata: {"type":"step_prog'
+    FrameEncoder.recycle = lambda self: torn  # type: ignore[method-assign]
+
+
 def _ready_to_the_last() -> None:
     """Readiness never turns, and what is left of the instance still answers for a moment."""
     from reference_server.api.operations import OperationsApi
@@ -237,6 +245,14 @@ MUTANTS: list[Mutant] = [
         instances=3,
         deployment=ON_SQLITE,
         about="SIGTERM ends the process without a word to its readers.",
+    ),
+    Mutant(
+        name="mi-torn-drain",
+        breaks=("MI-06",),
+        patch=_torn_drain,
+        instances=3,
+        deployment=ON_SQLITE,
+        about="SIGTERM ends streams in good order, but in the middle of a frame.",
     ),
     Mutant(
         name="mi-ready-to-the-last",

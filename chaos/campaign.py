@@ -1,0 +1,184 @@
+"""All experiments of a run: each deployment plays its own, one after the other, beside the others.
+
+A deployment is built once and healed after every experiment; one that does not come back is built
+anew. Whatever happens, Ctrl-C included, all that was broken is mended and all processes are ended.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, field, replace
+from typing import Final
+
+import httpx
+
+from streamgauge.relay.relay import Relay
+
+from . import outcome
+from .cuts import PAYLOAD, cut_there, detours, sample
+from .disk import DiskFailed
+from .experiments import Experiment
+from .faults import heal
+from .measure import Calm
+from .outcome import INCONCLUSIVE, Outcome
+from .services import MissingProgram, ServiceFailed
+from .topology import Plan, Topology
+from .toxiproxy import ToxiproxyServer
+from .trial import Played, Size, Trial
+
+SIZE: Final = Size(payload=PAYLOAD)
+SETTLING_S: Final = 1.0
+"""While jobs are started and readers arrive, even calm streams are not."""
+READY_S: Final = 30.0
+LOOK_S: Final = 0.1
+TRIES: Final = 2
+"""What was inconclusive, for instance because the machine was busy, is played once more."""
+FAILURES: Final = (ServiceFailed, MissingProgram, DiskFailed, httpx.HTTPError, ValueError, OSError)
+Tell = Callable[[str], None]
+
+
+@dataclass(slots=True)
+class Lane:
+    """One deployment with its experiments."""
+
+    name: str
+    plan: Plan
+    experiments: Sequence[Experiment]
+    toxiproxy: ToxiproxyServer
+    seed: int
+    tell: Tell
+    control: Outcome | None = None
+    outcomes: list[Outcome] = field(default_factory=list)
+    _topology: Topology | None = None
+    _calm: Calm | None = None
+    _body: bytes = b""
+    """The stream of the control run's first job."""
+
+    async def play(self, all_there: asyncio.Barrier) -> None:
+        """Every experiment, after a run without faults that nobody else's start disturbs."""
+        try:
+            with suppress(*FAILURES):
+                await self._deployed()
+            await all_there.wait()
+            await self._begin()
+            for experiment in self.experiments:
+                self.outcomes.append(await self._conclusive(experiment))
+        finally:
+            await asyncio.shield(asyncio.to_thread(self._end))
+
+    async def _begin(self) -> None:
+        experiment = Experiment("no-fault", self.name)
+        try:
+            topology = await self._deployed()
+            trial = Trial(topology, SIZE, (), self.seed)
+            await trial.run()
+            self._calm = Calm.of(trial.readers, since=trial.began + SETTLING_S)
+            self._body = await sample(topology.url, trial.jobs[0])
+            self.control = outcome.control(experiment, trial)
+        except FAILURES as error:
+            self.control = outcome.unplayed(experiment, _said(error))
+        self._say(self.control, "")
+
+    async def _conclusive(self, experiment: Experiment) -> Outcome:
+        """Its outcome; that of another try where the first one proved nothing."""
+        for again in range(TRIES):
+            began = time.monotonic()
+            found = await self._once(experiment)
+            self._say(found, f"{time.monotonic() - began:.0f} s")
+            if found.verdict != INCONCLUSIVE or again == TRIES - 1:
+                return found
+        raise AssertionError
+
+    async def _once(self, experiment: Experiment) -> Outcome:
+        if self._calm is None:
+            return outcome.unplayed(experiment, "the run without faults could not be played")
+        trial = None
+        try:
+            topology = await self._deployed()
+            trial = Trial(topology, SIZE, experiment.faults, self.seed)
+            if experiment.cut:
+                await self._cut(trial, experiment.cut)
+            else:
+                await trial.run()
+            found = outcome.judged(experiment, trial, self._calm)
+            if experiment.cut:
+                found = _cut_judged(found, trial, experiment.cut)
+        except FAILURES as error:
+            found = outcome.unplayed(experiment, _said(error))
+            found.trial = trial
+        if not await self._healed():
+            await asyncio.to_thread(self._end)
+            if found.verdict == outcome.PASS:
+                found.verdict = outcome.FAIL
+                found.reasons.append(f"not every instance was ready again within {READY_S:.0f} s")
+        return found
+
+    async def _cut(self, trial: Trial, point: str) -> None:
+        async with Relay(trial.topology.url) as relay:
+            ways = detours(relay, point, self._body, SIZE.jobs * SIZE.readers)
+            await trial.run(detours=ways)
+
+    async def _healed(self) -> bool:
+        """Mend all there is; whether each instance takes jobs again."""
+        topology = self._topology
+        if topology is None:
+            return True
+        if await asyncio.to_thread(heal, topology):
+            return False
+        waiting = set(topology.urls)
+        async with httpx.AsyncClient(timeout=2.0, trust_env=False) as http:
+            until = time.monotonic() + READY_S
+            while waiting and time.monotonic() < until:
+                for url in tuple(waiting):
+                    with suppress(httpx.HTTPError):
+                        if (await http.get(f"{url}/readyz")).status_code == 200:
+                            waiting.discard(url)
+                await asyncio.sleep(LOOK_S if waiting else 0)
+        return not waiting
+
+    async def _deployed(self) -> Topology:
+        if self._topology is None:
+            self._topology = await asyncio.to_thread(Topology(self.plan, self.toxiproxy).__enter__)
+        return self._topology
+
+    def _end(self) -> None:
+        topology, self._topology = self._topology, None
+        if topology is not None:
+            topology.__exit__()
+
+    def _say(self, found: Outcome, took: str) -> None:
+        hits = ", ".join(f"{p.fault.breaks} hit {p.streams_hit}" for p in found.played)
+        why = f": {found.reasons[0]}" if found.reasons else ""
+        self.tell(f"{found.verdict:12} {found.experiment.key:32} {hits} {took}{why}".rstrip())
+
+
+def _cut_judged(found: Outcome, trial: Trial, point: str) -> Outcome:
+    """With the cut as the fault that it was."""
+    cut = [reader for reader in trial.readers if cut_there(point, reader.connections[0])]
+    at = [reader.connections[0].closed_at - trial.began for reader in cut]
+    first = min(at, default=0.0)
+    lasted = max(at, default=0.0) - first
+    trial.played = [Played(outcome.cut_as_fault(point), first, lasted, 0.0, len(cut))]
+    if not cut and found.verdict == outcome.PASS:
+        return replace(found, verdict=INCONCLUSIVE, reasons=[f"no stream was cut {point}"])
+    return found
+
+
+def _said(error: Exception) -> str:
+    return f"{type(error).__name__}: {str(error).strip()[-300:] or 'no word'}"
+
+
+async def play(lanes: Mapping[str, Lane]) -> None:
+    """All lanes beside each other."""
+    all_there = asyncio.Barrier(len(lanes))
+    async with asyncio.TaskGroup() as group:
+        for lane in lanes.values():
+            group.create_task(lane.play(all_there))
+
+
+def deployed_with(stack: ExitStack) -> ToxiproxyServer:
+    """The Toxiproxy of this run. Raises MissingProgram, ServiceFailed."""
+    return stack.enter_context(ToxiproxyServer())
