@@ -4,6 +4,9 @@
 # fix    let the formatter and the linter mend what they can
 # lock   choose the pinned versions anew
 # mutants  every broken server against the suite, and the kill matrix
+# chaos  every kind of fault once, on both deployments: minutes, ends itself
+# chaos-all  every fault on every link, then random combinations
+# deps-toxiproxy  the fault-injecting TCP proxy, built by Go
 # deps-system  what the tests use of the system: proxies, a browser, stores (Debian, as root)
 # witnesses  install the npm client that runs give their streams to (needs Node 20 and npm)
 # clean  remove what the above made
@@ -14,7 +17,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed
 
-.PHONY: demo test test-all check fix lock mutants deps-system witnesses clean
+.PHONY: demo test test-all check fix lock mutants chaos chaos-all deps-system deps-toxiproxy witnesses clean
 
 demo: $(INSTALLED)
 	@$(BIN)/python -m tools.demo
@@ -41,8 +44,25 @@ only-tests: $(INSTALLED)
 mutants: $(INSTALLED)
 	$(BIN)/python -m tests.mutants
 
+SEED ?= 1
+CHAOS := $(BIN)/python -m pytest chaos --junitxml=reports/chaos/junit.xml
+
+chaos: $(INSTALLED) deps-toxiproxy
+	$(CHAOS) --seed=$(SEED)
+
+# About 13 minutes for all faults; the rest of the 40 for what nobody thought of.
+chaos-all: $(INSTALLED) deps-toxiproxy
+	$(CHAOS) --whole --budget=1200 $(if $(filter command% environment%,$(origin SEED)),--seed=$(SEED))
+
+TOXIPROXY := github.com/Shopify/toxiproxy/v2/cmd/server@v2.12.0
+deps-toxiproxy: export PATH := $(PATH):/usr/local/go/bin
+deps-toxiproxy:
+	@test -n "$(TOXIPROXY_URL)" || command -v toxiproxy-server >/dev/null || test -x .tools/toxiproxy-server || { \
+	  command -v go >/dev/null || { echo "Toxiproxy is needed: put toxiproxy-server 2.12 on the PATH, name a running one by TOXIPROXY_URL, or install Go 1.23" >&2; exit 2; }; \
+	  GOBIN="$(CURDIR)/.tools" go install $(TOXIPROXY) && mv .tools/server .tools/toxiproxy-server; }
+
 # RUNLEVEL=1 keeps Debian from starting the services that it installs: the tests start their own.
-SYSTEM := nginx haproxy caddy chromium postgresql redis-server prometheus docker-compose
+SYSTEM := nginx haproxy caddy chromium postgresql redis-server prometheus docker-compose faketime
 deps-system:
 	@command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ] || { \
 	  echo "install by hand (this needs Debian and root): $(SYSTEM) nodejs npm" >&2; exit 2; }

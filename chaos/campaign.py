@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack, suppress
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
 from typing import Final
 
 import httpx
@@ -24,8 +24,9 @@ from .experiments import Experiment
 from .faults import heal
 from .measure import Calm
 from .outcome import INCONCLUSIVE, Outcome
+from .schedule import Fault
 from .services import MissingProgram, ServiceFailed
-from .topology import Plan, Topology
+from .topology import Plan, Topology, ended, started
 from .toxiproxy import ToxiproxyServer
 from .trial import Played, Size, Trial
 
@@ -50,10 +51,11 @@ class Lane:
     toxiproxy: ToxiproxyServer
     seed: int
     tell: Tell
+    calm: Calm | None = None
+    """What the run without faults showed."""
     control: Outcome | None = None
     outcomes: list[Outcome] = field(default_factory=list)
     _topology: Topology | None = None
-    _calm: Calm | None = None
     _body: bytes = b""
     """The stream of the control run's first job."""
 
@@ -65,9 +67,9 @@ class Lane:
             await all_there.wait()
             await self._begin()
             for experiment in self.experiments:
-                self.outcomes.append(await self._conclusive(experiment))
+                self.outcomes.append(await conclude(self, experiment))
         finally:
-            await asyncio.shield(asyncio.to_thread(self._end))
+            await self.end()
 
     async def _begin(self) -> None:
         experiment = Experiment("no-fault", self.name)
@@ -75,25 +77,16 @@ class Lane:
             topology = await self._deployed()
             trial = Trial(topology, SIZE, (), self.seed)
             await trial.run()
-            self._calm = Calm.of(trial.readers, since=trial.began + SETTLING_S)
+            self.calm = Calm.of(trial.readers, since=trial.began + SETTLING_S)
             self._body = await sample(topology.url, trial.jobs[0])
             self.control = outcome.control(experiment, trial)
         except FAILURES as error:
-            self.control = outcome.unplayed(experiment, _said(error))
-        self._say(self.control, "")
+            self.control = outcome.unplayed(experiment, said(error))
+        self.say(self.control, "")
 
-    async def _conclusive(self, experiment: Experiment) -> Outcome:
-        """Its outcome; that of another try where the first one proved nothing."""
-        for again in range(TRIES):
-            began = time.monotonic()
-            found = await self._once(experiment)
-            self._say(found, f"{time.monotonic() - began:.0f} s")
-            if found.verdict != INCONCLUSIVE or again == TRIES - 1:
-                return found
-        raise AssertionError
-
-    async def _once(self, experiment: Experiment) -> Outcome:
-        if self._calm is None:
+    async def once(self, experiment: Experiment) -> Outcome:
+        """Play one, and heal the deployment."""
+        if self.calm is None:
             return outcome.unplayed(experiment, "the run without faults could not be played")
         trial = None
         try:
@@ -103,14 +96,12 @@ class Lane:
                 await self._cut(trial, experiment.cut)
             else:
                 await trial.run()
-            found = outcome.judged(experiment, trial, self._calm)
-            if experiment.cut:
-                found = _cut_judged(found, trial, experiment.cut)
+            found = outcome.judged(experiment, trial, self.calm)
         except FAILURES as error:
-            found = outcome.unplayed(experiment, _said(error))
+            found = outcome.unplayed(experiment, said(error))
             found.trial = trial
         if not await self._healed():
-            await asyncio.to_thread(self._end)
+            await self.end()
             if found.verdict == outcome.PASS:
                 found.verdict = outcome.FAIL
                 found.reasons.append(f"not every instance was ready again within {READY_S:.0f} s")
@@ -120,6 +111,10 @@ class Lane:
         async with Relay(trial.topology.url) as relay:
             ways = detours(relay, point, self._body, SIZE.jobs * SIZE.readers)
             await trial.run(detours=ways)
+        cut = [reader for reader in trial.readers if cut_there(point, reader.connections[0])]
+        if cut:
+            at = sorted(reader.connections[0].closed_at - trial.began for reader in cut)
+            trial.played = [Played(Fault("cut", point, 0.0, 0.0), at[0], at[-1] - at[0])]
 
     async def _healed(self) -> bool:
         """Mend all there is; whether each instance takes jobs again."""
@@ -141,44 +136,32 @@ class Lane:
 
     async def _deployed(self) -> Topology:
         if self._topology is None:
-            self._topology = await asyncio.to_thread(Topology(self.plan, self.toxiproxy).__enter__)
+            self._topology = await started(self.plan, self.toxiproxy)
         return self._topology
 
-    def _end(self) -> None:
+    async def end(self) -> None:
+        """End the deployment."""
         topology, self._topology = self._topology, None
         if topology is not None:
-            topology.__exit__()
+            await ended(topology)
 
-    def _say(self, found: Outcome, took: str) -> None:
+    def say(self, found: Outcome, took: str) -> None:
         hits = ", ".join(f"{p.fault.breaks} hit {p.streams_hit}" for p in found.played)
         why = f": {found.reasons[0]}" if found.reasons else ""
         self.tell(f"{found.verdict:12} {found.experiment.key:32} {hits} {took}{why}".rstrip())
 
 
-def _cut_judged(found: Outcome, trial: Trial, point: str) -> Outcome:
-    """With the cut as the fault that it was."""
-    cut = [reader for reader in trial.readers if cut_there(point, reader.connections[0])]
-    at = [reader.connections[0].closed_at - trial.began for reader in cut]
-    first = min(at, default=0.0)
-    lasted = max(at, default=0.0) - first
-    trial.played = [Played(outcome.cut_as_fault(point), first, lasted, 0.0, len(cut))]
-    if not cut and found.verdict == outcome.PASS:
-        return replace(found, verdict=INCONCLUSIVE, reasons=[f"no stream was cut {point}"])
+async def conclude(lane: Lane, experiment: Experiment) -> Outcome:
+    """Its outcome; that of another try where the first one proved nothing."""
+    for again in range(TRIES):
+        began = time.monotonic()
+        found = await lane.once(experiment)
+        lane.say(found, f"{time.monotonic() - began:.0f} s")
+        if found.verdict != INCONCLUSIVE or again == TRIES - 1:
+            break
     return found
 
 
-def _said(error: Exception) -> str:
+def said(error: Exception) -> str:
+    """What went wrong, for people."""
     return f"{type(error).__name__}: {str(error).strip()[-300:] or 'no word'}"
-
-
-async def play(lanes: Mapping[str, Lane]) -> None:
-    """All lanes beside each other."""
-    all_there = asyncio.Barrier(len(lanes))
-    async with asyncio.TaskGroup() as group:
-        for lane in lanes.values():
-            group.create_task(lane.play(all_there))
-
-
-def deployed_with(stack: ExitStack) -> ToxiproxyServer:
-    """The Toxiproxy of this run. Raises MissingProgram, ServiceFailed."""
-    return stack.enter_context(ToxiproxyServer())

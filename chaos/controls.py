@@ -6,7 +6,6 @@ They are the reference server with one behaviour changed (`tests/mutants`), serv
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -15,7 +14,7 @@ from .experiments import LEASE_S, POSTGRES, SQLITE, Experiment, plans
 from .measure import Calm
 from .outcome import FAIL, Outcome
 from .schedule import Fault
-from .topology import Topology
+from .topology import ended, started
 from .trial import Size, Trial
 
 SIZE: Final = Size(readers=3, ended_s=8.0)
@@ -80,12 +79,12 @@ async def play(control: Control, seed: int) -> Outcome:
     """
     program = ("tests.mutants.serve", control.mutant)
     plan = replace(plans(small_disk=False, program=program)[control.deployment], linked=False)
-    topology = await asyncio.to_thread(Topology(plan).__enter__)
+    topology = await started(plan)
     try:
         trial = Trial(topology, SIZE, control.faults, seed)
         await trial.run()
     finally:
-        await asyncio.shield(asyncio.to_thread(topology.__exit__))
+        await ended(topology)
     experiment = Experiment(control.name, control.deployment, control.faults)
     return outcome.judged(experiment, trial, CALM)
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from .ledger import Ledger, judge
-from .measure import arrivals, percentile, resumed_s
+from .measure import arrivals, percentile, resume_lag_s
 from .readers import Reader, Texts
 from .trial import Size, client, logs, reading, start
 
@@ -36,8 +36,8 @@ class Seen:
         return sum(bool(c.broken) for reader in self.readers for c in reader.connections)
 
     @property
-    def resumed_s(self) -> float:
-        return max((resumed_s(reader) for reader in self.readers), default=0.0)
+    def resume_lag_s(self) -> float:
+        return max((resume_lag_s(reader) for reader in self.readers), default=0.0)
 
     def hit(self, late_s: float) -> int:
         """The streams whose events were later than this (p95)."""

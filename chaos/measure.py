@@ -8,10 +8,12 @@ run's p99. Of calm streams one event in a hundred is.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Final
+
+from streamgauge.history import Entry
 
 from .readers import Reader
 
@@ -75,13 +77,24 @@ def hit(reader: Reader, begin: float, end: float, calm: Calm) -> bool:
 
 def resumed_s(reader: Reader) -> float:
     """The longest time from the end of a connection to the next event, 0.0 without any."""
-    longest = 0.0
+    return max((entry.at - cut for cut, entry in _resumed(reader)), default=0.0)
+
+
+def resume_lag_s(reader: Reader) -> float:
+    """The same, less the time in which there was no event to be had."""
+    return max(
+        (entry.at - max(cut, entry.emitted_at or cut) for cut, entry in _resumed(reader)),
+        default=0.0,
+    )
+
+
+def _resumed(reader: Reader) -> Iterator[tuple[float, Entry]]:
+    """When connections broke, and the first event that came afterwards."""
+    came = [entry for c in reader.connections for entry in c.entries]
     for before, after in pairwise(reader.connections):
-        came = [entry.at for c in reader.connections for entry in c.entries]
-        after_it = [at for at in came if at >= after.opened_at]
-        if before.broken and after_it:
-            longest = max(longest, min(after_it) - before.closed_at)
-    return longest
+        entry = next((each for each in came if each.at >= after.opened_at), None)
+        if before.broken and entry is not None:
+            yield before.closed_at, entry
 
 
 def percentile(values: Iterable[float], share: float) -> float:

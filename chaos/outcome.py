@@ -13,7 +13,6 @@ from typing import Final
 
 from .experiments import Experiment
 from .measure import Calm, arrivals, percentile, resumed_s
-from .schedule import Fault
 from .trial import Played, Trial
 
 PASS: Final = "pass"
@@ -122,11 +121,13 @@ def _unproven(experiment: Experiment, outcome: Outcome) -> Iterator[str]:
     assert trial is not None
     if len(trial.played) < len(experiment.faults):
         yield "the jobs were over before every fault was played"
+    if experiment.cut and not trial.played:
+        yield f"no stream was cut {experiment.cut}"
     for played in trial.played:
         if not played.streams_hit:
             yield f"{played.fault.breaks} touched no stream"
     before = outcome.phases[0]
-    if experiment.faults and not before.events:
+    if trial.played and not before.events:
         yield "no event came before the first fault"
     for reason in _unsteady(before):
         yield f"before the first fault: {reason}"
@@ -146,8 +147,3 @@ def _phase(name: str, trial: Trial, begin: float, end: float) -> Phase:
     lasted = max(end - begin, 1e-9)
     p50, p95 = percentile(ages, 50), percentile(ages, 95)
     return Phase(name, len(found), p50, p95, len(found) / lasted if found else 0.0)
-
-
-def cut_as_fault(point: str) -> Fault:
-    """How a cut at a logical point stands in the report."""
-    return Fault("cut", point, 0.0, 0.0)

@@ -55,7 +55,7 @@ class Row:
             "whole": not told["lost"] and not told["unsignalled_gap"],
             "once": not told["duplicate"] and not told["reordered"],
             "to the end": not told["stuck"] and not told["never_terminated"],
-            "resumes": self.seen.resumed_s < RESUMED_S,
+            "resumes": self.seen.resume_lag_s < RESUMED_S,
         }
 
     @property

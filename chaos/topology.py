@@ -11,6 +11,7 @@ names these commands.
 from __future__ import annotations
 
 import argparse
+import asyncio
 import json
 import shutil
 import signal
@@ -193,6 +194,24 @@ class Topology:
     def urls(self) -> list[str]:
         """Each instance's own address."""
         return [instance.url for instance in self.instances]
+
+
+async def started(plan: Plan, toxiproxy: ToxiproxyServer | None = None) -> Topology:
+    """A running one; who is cancelled meanwhile leaves nothing behind.
+
+    Raises MissingProgram, ServiceFailed.
+    """
+    entering = asyncio.create_task(asyncio.to_thread(Topology(plan, toxiproxy).__enter__))
+    try:
+        return await asyncio.shield(entering)
+    except asyncio.CancelledError:
+        await asyncio.to_thread((await entering).__exit__)
+        raise
+
+
+async def ended(topology: Topology) -> None:
+    """End it, also while being cancelled."""
+    await asyncio.shield(asyncio.create_task(asyncio.to_thread(topology.__exit__)))
 
 
 def main() -> int:

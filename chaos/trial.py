@@ -195,7 +195,7 @@ class Trial:
         """Whether a fresh job can be started and read to its end."""
         size = Size(events=LIVE_EVENTS, interval_ms=10)
         with suppress(TimeoutError, httpx.HTTPError):
-            async with asyncio.timeout(READ_S):
+            async with asyncio.timeout(min(READ_S, self.size.ended_s)):
                 job = await start(http, urls[0], size)
                 reader = Reader(http, urls, job, "liveness", random.Random(0), 0.0, texts)
                 await reader.read()
