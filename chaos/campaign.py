@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final
+from urllib.parse import urlsplit
 
 import httpx
 
@@ -19,15 +20,13 @@ from streamgauge.relay.relay import Relay
 
 from . import outcome
 from .cuts import PAYLOAD, cut_there, detours, sample
+from .deployment import Deployment
 from .disk import DiskFailed
 from .experiments import Experiment
-from .faults import heal
 from .measure import Calm
 from .outcome import INCONCLUSIVE, Outcome
 from .schedule import Fault
 from .services import MissingProgram, ServiceFailed
-from .topology import Plan, Topology, ended, started
-from .toxiproxy import ToxiproxyServer
 from .trial import Played, Size, Trial
 
 SIZE: Final = Size(payload=PAYLOAD)
@@ -39,6 +38,7 @@ TRIES: Final = 2
 """What was inconclusive, for instance because the machine was busy, is played once more."""
 FAILURES: Final = (ServiceFailed, MissingProgram, DiskFailed, httpx.HTTPError, ValueError, OSError)
 Tell = Callable[[str], None]
+Start = Callable[[], Awaitable[Deployment]]
 
 
 @dataclass(slots=True)
@@ -46,16 +46,18 @@ class Lane:
     """One deployment with its experiments."""
 
     name: str
-    plan: Plan
+    start: Start
+    """Gives a running deployment. Raises MissingProgram, ServiceFailed."""
     experiments: Sequence[Experiment]
-    toxiproxy: ToxiproxyServer
     seed: int
     tell: Tell
+    about: str = ""
+    """What the deployment is made of."""
     calm: Calm | None = None
     """What the run without faults showed."""
     control: Outcome | None = None
     outcomes: list[Outcome] = field(default_factory=list)
-    _topology: Topology | None = None
+    _deployment: Deployment | None = None
     _body: bytes = b""
     """The stream of the control run's first job."""
 
@@ -74,11 +76,12 @@ class Lane:
     async def _begin(self) -> None:
         experiment = Experiment("no-fault", self.name)
         try:
-            topology = await self._deployed()
-            trial = Trial(topology, SIZE, (), self.seed)
+            deployment = await self._deployed()
+            self.about = deployment.about
+            trial = Trial(deployment, SIZE, (), self.seed)
             await trial.run()
             self.calm = Calm.of(trial.readers, since=trial.began + SETTLING_S)
-            self._body = await sample(topology.url, trial.jobs[0])
+            self._body = await sample(deployment.url, trial.jobs[0], deployment.headers)
             self.control = outcome.control(experiment, trial)
         except FAILURES as error:
             self.control = outcome.unplayed(experiment, said(error))
@@ -90,8 +93,8 @@ class Lane:
             return outcome.unplayed(experiment, "the run without faults could not be played")
         trial = None
         try:
-            topology = await self._deployed()
-            trial = Trial(topology, SIZE, experiment.faults, self.seed)
+            deployment = await self._deployed()
+            trial = Trial(deployment, SIZE, experiment.faults, self.seed)
             if experiment.cut:
                 await self._cut(trial, experiment.cut)
             else:
@@ -108,8 +111,10 @@ class Lane:
         return found
 
     async def _cut(self, trial: Trial, point: str) -> None:
-        async with Relay(trial.topology.url) as relay:
-            ways = detours(relay, point, self._body, SIZE.jobs * SIZE.readers)
+        parts = urlsplit(trial.deployment.url)
+        async with Relay(f"{parts.scheme}://{parts.netloc}") as relay:
+            streams = SIZE.jobs * SIZE.readers
+            ways = detours(relay, parts.path, point, self._body, streams)
             await trial.run(detours=ways)
         cut = [reader for reader in trial.readers if cut_there(point, reader.connections[0])]
         if cut:
@@ -118,12 +123,12 @@ class Lane:
 
     async def _healed(self) -> bool:
         """Mend all there is; whether each instance takes jobs again."""
-        topology = self._topology
-        if topology is None:
+        deployment = self._deployment
+        if deployment is None:
             return True
-        if await asyncio.to_thread(heal, topology):
+        if await asyncio.to_thread(deployment.heal):
             return False
-        waiting = set(topology.urls)
+        waiting = set(deployment.urls)
         async with httpx.AsyncClient(timeout=2.0, trust_env=False) as http:
             until = time.monotonic() + READY_S
             while waiting and time.monotonic() < until:
@@ -134,16 +139,16 @@ class Lane:
                 await asyncio.sleep(LOOK_S if waiting else 0)
         return not waiting
 
-    async def _deployed(self) -> Topology:
-        if self._topology is None:
-            self._topology = await started(self.plan, self.toxiproxy)
-        return self._topology
+    async def _deployed(self) -> Deployment:
+        if self._deployment is None:
+            self._deployment = await self.start()
+        return self._deployment
 
     async def end(self) -> None:
         """End the deployment."""
-        topology, self._topology = self._topology, None
-        if topology is not None:
-            await ended(topology)
+        deployment, self._deployment = self._deployment, None
+        if deployment is not None:
+            await deployment.aclose()
 
     def say(self, found: Outcome, took: str) -> None:
         hits = ", ".join(f"{p.fault.breaks} hit {p.streams_hit}" for p in found.played)

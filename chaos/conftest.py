@@ -15,7 +15,11 @@ from typing import Any
 import pytest
 
 from streamgauge import interrupt
+from streamgauge.access import AccessError, access
+from streamgauge.options import DEFAULT_PROFILE, UsageError, header, usable_url
+from streamgauge.profile_file import ProfileError, load_profile
 
+from .deployment import Running
 from .outcome import FAIL, INCONCLUSIVE
 from .page import write_page
 from .programme import Choice, Programme
@@ -41,11 +45,32 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption(
         "--only", action="append", default=[], metavar="TEXT", help="names that contain this"
     )
+    group.addoption(
+        "--profile",
+        default=DEFAULT_PROFILE,
+        metavar="NAME|FILE.toml",
+        help="with --base-url: how it is broken ([hooks]), and what it declares",
+    )
+    group.addoption(
+        "--instance",
+        action="append",
+        default=[],
+        metavar="URL",
+        help="with --base-url: a further instance of it (repeatable)",
+    )
+    group.addoption(
+        "--header",
+        action="append",
+        default=[],
+        metavar="'NAME: VALUE'",
+        help="with --base-url: sent with every request (repeatable)",
+    )
     group.addoption("--report-dir", type=Path, default=REPORTS, metavar="DIR")
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "beside: what is played beside the deployments")
+    for name in ("delivery", "platforms"):
+        config.addinivalue_line("markers", f"{name}: what is played beside the experiments")
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     seed = config.getoption("--seed")
     choice = Choice(
@@ -55,9 +80,33 @@ def pytest_configure(config: pytest.Config) -> None:
         only=tuple(config.getoption("--only")),
     )
     try:
-        config.stash[PROGRAMME] = Programme.chosen(choice, config.getoption("--schedule"))
-    except (ScheduleError, MissingProgram) as error:
-        raise pytest.UsageError(str(error)) from error
+        config.stash[PROGRAMME] = Programme.chosen(
+            choice, config.getoption("--schedule"), _own(config)
+        )
+    except (ScheduleError, MissingProgram, UsageError, ProfileError, AccessError) as error:
+        pytest.exit(f"chaos: {error}", USAGE_EXIT)
+
+
+def _own(config: pytest.Config) -> Running | None:
+    """The deployment that the options name, None where they name none.
+
+    Raises UsageError, ProfileError, AccessError.
+    """
+    base_url = config.getoption("base_url") or config.getini("base_url")
+    if not base_url:
+        return None
+    profile = load_profile(config.getoption("--profile"))
+    given = (base_url, *config.getoption("--instance"))
+    urls = [usable_url("--base-url, --instance", url) + profile.api.prefix for url in given]
+    named = (header(text) for text in config.getoption("--header"))
+    return Running(
+        urls[0],
+        urls,
+        profile.declared.lease_s,
+        profile.hooks,
+        profile.declared.heartbeat_s,
+        dict((*access(profile).headers, *named)),
+    )
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -70,8 +119,11 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    if not config.stash[PROGRAMME].beside:
-        items[:] = [item for item in items if "beside" not in item.keywords]
+    programme = config.stash[PROGRAMME]
+    left_out = set() if programme.beside else {"delivery", "platforms"}
+    if programme.own is not None:
+        left_out.add("delivery")  # that takes a server with padding and one without
+    items[:] = [item for item in items if not left_out & set(item.keywords)]
 
 
 @pytest.hookimpl(wrapper=True)

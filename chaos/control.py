@@ -17,7 +17,6 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Self
 
-from .faults import obey
 from .services import MissingProgram, ServiceFailed
 
 if TYPE_CHECKING:
@@ -66,7 +65,7 @@ def _answer(connection: socket.socket, topology: Topology) -> None:
     try:
         command = connection.recv(LINE_BYTES_MAX).decode(errors="replace").strip()
         try:
-            answer = f"{DONE} {obey(topology, command)}"
+            answer = f"{DONE} {topology.obey(command)}"
         except (ValueError, ServiceFailed, MissingProgram, subprocess.TimeoutExpired) as error:
             answer = str(error)
         connection.sendall(answer.encode())

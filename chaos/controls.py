@@ -14,7 +14,7 @@ from .experiments import LEASE_S, POSTGRES, SQLITE, Experiment, plans
 from .measure import Calm
 from .outcome import FAIL, Outcome
 from .schedule import Fault
-from .topology import ended, started
+from .topology import started
 from .trial import Size, Trial
 
 SIZE: Final = Size(readers=3, ended_s=8.0)
@@ -84,7 +84,7 @@ async def play(control: Control, seed: int) -> Outcome:
         trial = Trial(topology, SIZE, control.faults, seed)
         await trial.run()
     finally:
-        await ended(topology)
+        await topology.aclose()
     experiment = Experiment(control.name, control.deployment, control.faults)
     return outcome.judged(experiment, trial, CALM)
 

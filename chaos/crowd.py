@@ -8,6 +8,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from .deployment import Served
 from .ledger import Ledger, judge
 from .measure import arrivals, percentile, resume_lag_s
 from .readers import Reader, Texts
@@ -50,19 +51,24 @@ class Seen:
 
 
 async def watch(
-    url: str, ways: Mapping[str, str], sizes: Sequence[Size], seed: int
+    url: str,
+    ways: Mapping[str, str],
+    sizes: Sequence[Size],
+    seed: int,
+    served: Served,
 ) -> dict[str, Seen]:
     """Start a job of each size at `url`, and read all of them through every way.
 
     Args:
         ways: name -> address.
+        served: what requests carry, and how long a stream may be silent.
         sizes: of each job; `readers` is how many there are of it behind each way.
 
     Raises:
         httpx.HTTPError: no job could be started.
     """
     texts, chance, began = Texts(), random.Random(seed), time.monotonic()
-    async with client() as http:
+    async with client(served) as http:
         jobs = [await start(http, url, size) for size in sizes]
         readers = {
             way: tuple(
@@ -81,7 +87,7 @@ async def watch(
             for way, address in ways.items()
         }
         async with reading([one for some in readers.values() for one in some]) as tasks:
-            bound_s = max(size.events * size.interval_ms / 1000 + size.ended_s for size in sizes)
+            bound_s = max(size.script_s + size.ended_s for size in sizes)
             await asyncio.wait(tasks, timeout=bound_s)
         ended = time.monotonic()
         whole = {job: await logs(http, [url], job, texts) for job in jobs}

@@ -68,15 +68,15 @@ POINTS: Final[Mapping[str, Callable[[bytes, int], int]]] = {
 }
 
 
-async def sample(url: str, job: str) -> bytes:
+async def sample(url: str, job: str, headers: Mapping[str, str]) -> bytes:
     """The whole stream of a job that has ended. Raises httpx.HTTPError."""
-    async with httpx.AsyncClient(timeout=READ_S, trust_env=False) as http:
+    async with httpx.AsyncClient(timeout=READ_S, headers=headers, trust_env=False) as http:
         answer = await http.get(f"{url}/api/jobs/{job}/stream")
         answer.raise_for_status()
         return answer.content
 
 
-def detours(relay: Relay, point: str, body: bytes, readers: int) -> dict[int, Detour]:
+def detours(relay: Relay, prefix: str, point: str, body: bytes, readers: int) -> dict[int, Detour]:
     """For each reader a first connection through the relay that is cut at its own place."""
     found = {}
     for reader in range(readers):
@@ -84,7 +84,7 @@ def detours(relay: Relay, point: str, body: bytes, readers: int) -> dict[int, De
         number = 2 + (FIRST_CUT // TEXT_EVERY + reader) * TEXT_EVERY
         offset = POINTS[point](body, number)
         name, _ = relay.announce(Powers(cut_after=offset))
-        found[reader] = Detour(relay.address, {EXCHANGE_HEADER: name})
+        found[reader] = Detour(relay.address + prefix, {EXCHANGE_HEADER: name})
     return found
 
 

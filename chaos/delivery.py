@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Final, TypeVar
 
@@ -36,6 +36,14 @@ MUST_STALL: Final = ("nginx-buffering-http1.0", BLOCKS)
 """Ways that are known to buffer; the others are reported beside them."""
 _S = TypeVar("_S", bound=Service)
 Way = Callable[[int], AbstractAsyncContextManager[str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Plain:
+    """An instance as `ENV` has it."""
+
+    heartbeat_s: float = float(ENV["HEARTBEAT_SECONDS"])
+    headers: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,8 +87,8 @@ async def play(seed: int) -> list[Delivery]:
             for server in servers
         ]
         good, bad = await asyncio.gather(
-            watch(servers[0].url, behind[0], (plain, plain, large), seed),
-            watch(servers[1].url, behind[1], (few,), seed),
+            watch(servers[0].url, behind[0], (plain, plain, large), seed, Plain()),
+            watch(servers[1].url, behind[1], (few,), seed, Plain()),
         )
     return [Delivery(way, good[way], bad[way]) for way in good]
 

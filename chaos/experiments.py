@@ -12,6 +12,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from streamgauge.profile import Hooks
+
 from .cuts import POINTS
 from .schedule import Fault
 from .topology import Plan
@@ -21,6 +23,8 @@ LEASE_S: Final = 2
 INSTANCES: Final = 3
 SQLITE: Final = "sqlite"
 POSTGRES: Final = "postgres+redis"
+OWN: Final = "target"
+"""The user's own deployment."""
 ENV: Final = {
     "HEARTBEAT_SECONDS": "2",
     "POSTGRES_STATEMENT_TIMEOUT_SECONDS": "1",
@@ -110,6 +114,33 @@ def drawn(
             played += [Experiment(f"cut-{point}", deployment, cut=point) for point in POINTS]
         found[deployment] = tuple(played)
     return found
+
+
+def possible(seed: int, hooks: Hooks, instances: int) -> tuple[Experiment, ...]:
+    """What can be done to a deployment that is not ours: by its hooks, and on the way to it."""
+    chance = random.Random(seed)
+    number = str(chance.randint(1, instances))
+    faults = {
+        "kill": (hooks.kill and hooks.restart, _fault(chance, "kill", number, 2.0, 4.0)),
+        "terminate": (
+            hooks.terminate and hooks.restart,
+            _fault(chance, "terminate", number, 1.0, 2.0),
+        ),
+        "pause": (hooks.pause and hooks.unpause, _fault(chance, "pause", number, 2.0, 4.0)),
+        "rolling-restart": (hooks.restart, _fault(chance, "roll", "all", 0.0, 0.0)),
+        "store-stop": (
+            hooks.stop_store and hooks.start_store,
+            _fault(chance, "stop", "store", 1.0, 2.5),
+        ),
+        "broker-stop": (
+            hooks.stop_broker and hooks.start_broker,
+            _fault(chance, "stop", "broker", 1.0, 2.5),
+        ),
+    }
+    return (
+        *(Experiment(name, OWN, (fault,)) for name, (able, fault) in faults.items() if able),
+        *(Experiment(f"cut-{point}", OWN, cut=point) for point in POINTS),
+    )
 
 
 def randomised(seed: int, deployment: str, pool: Sequence[Experiment]) -> Experiment:

@@ -105,7 +105,7 @@ def _not_back(experiment: Experiment, outcome: Outcome) -> Iterator[str]:
         yield "after everything was mended a fresh job did not run to its end"
     yield from _unsteady(outcome.phases[-1])
     lasted = max((played.lasted_s for played in trial.played), default=0.0)
-    bound = lasted + trial.topology.plan.lease_s + TAKEN_OVER_S
+    bound = lasted + trial.deployment.lease_s + TAKEN_OVER_S
     if outcome.resumed_s > bound:
         yield (
             f"a reader whose connection broke waited {outcome.resumed_s:.1f} s for its next event; "

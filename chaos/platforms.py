@@ -11,11 +11,13 @@ from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import Final
+from urllib.parse import urlsplit
 
 from streamgauge.explain.platforms import Platform, platforms
 from streamgauge.relay import Powers, Relay
 
 from .crowd import Seen, watch
+from .deployment import Deployment
 from .trial import Size
 
 CHOSEN: Final = (
@@ -76,18 +78,21 @@ def powers(platform: Platform, heartbeat_s: float) -> Powers:
     )
 
 
-async def play(url: str, heartbeat_s: float, seed: int, names: Sequence[str] = CHOSEN) -> list[Row]:
+async def play(target: Deployment, seed: int, names: Sequence[str] = CHOSEN) -> list[Row]:
     """Three jobs, each with a silence of two heartbeats, read behind every platform at once.
 
     Raises httpx.HTTPError.
     """
+    heartbeat_s = target.heartbeat_s
     known: Mapping[str, Platform] = {platform.id: platform for platform in platforms()}
     size = Size(readers=1, events=200, pauses=((100, 2000 * heartbeat_s),))
     async with AsyncExitStack() as stack:
         done = {name: powers(known[name], heartbeat_s) for name in names}
+        parts = urlsplit(target.url)
+        origin = f"{parts.scheme}://{parts.netloc}"
         ways = {
-            name: (await stack.enter_async_context(Relay(url, power))).address
+            name: (await stack.enter_async_context(Relay(origin, power))).address + parts.path
             for name, power in done.items()
         }
-        seen = await watch(url, ways, (size,) * 3, seed)
+        seen = await watch(target.url, ways, (size,) * 3, seed, target)
     return [Row(known[name], done[name], seen[name]) for name in names]

@@ -14,20 +14,22 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 from . import controls, delivery, outcome, platforms
-from .campaign import FAILURES, Lane, Tell, conclude, said
+from .campaign import FAILURES, Lane, Start, Tell, conclude, said
 from .controls import CONTROLS, Control
 from .delivery import Delivery
-from .experiments import ENV, SQLITE, Experiment, drawn, plans, randomised
+from .deployment import Deployment, Running
+from .experiments import OWN, SQLITE, Experiment, drawn, plans, possible, randomised
 from .faults import faketime
 from .outcome import FAIL, INCONCLUSIVE, PASS, Outcome
 from .platforms import Row
 from .schedule import Fault, ScheduleError
 from .shrink import shrunk
-from .topology import Plan, ended, started
+from .topology import started
 from .toxiproxy import ToxiproxyServer
 
 SCHEMA: Final = 1
@@ -63,6 +65,8 @@ class Programme:
     beside: bool
     """Buffering ways and platforms as well."""
     small_disk: bool
+    own: Running | None = None
+    """The user's deployment, where that is the target."""
     lanes: dict[str, Lane] = field(default_factory=dict)
     caught: dict[str, Outcome] = field(default_factory=dict)
     """By the name of the control."""
@@ -77,13 +81,25 @@ class Programme:
     interrupted: bool = False
 
     @classmethod
-    def chosen(cls, choice: Choice, schedule: Path | None = None) -> Programme:
+    def chosen(
+        cls, choice: Choice, schedule: Path | None = None, own: Running | None = None
+    ) -> Programme:
         """Draw it from the seed, or read what was once drawn.
+
+        Args:
+            choice: what is wanted.
+            schedule: what another run wrote down.
+            own: the deployment that is broken instead of our own ones.
 
         Raises:
             ScheduleError: the file is no schedule.
             MissingProgram: something has to be installed first.
         """
+        if own is not None:
+            drawn_for = _loaded(schedule) if schedule else None
+            every = (drawn_for or {}).get(OWN) or possible(choice.seed, own.hooks, len(own.urls))
+            some = tuple(each for each in every if choice.wants(each.key))
+            return cls(choice, {OWN: some}, (), choice.wants("platforms"), False, own)
         faketime()
         small_disk = os.geteuid() == 0
         experiments = (
@@ -118,40 +134,54 @@ class Programme:
         self.started = datetime.now(UTC).isoformat(timespec="seconds")
         began = time.monotonic()
         with ExitStack() as stack:
-            toxiproxy = await asyncio.to_thread(stack.enter_context, ToxiproxyServer())
-            self.toxiproxy = toxiproxy.version
-            made = plans(small_disk=self.small_disk)
+            starts = {OWN: self._ours} if self.own else await self._topologies(stack)
             self.lanes = {
-                name: Lane(name, made[name], some, toxiproxy, self.choice.seed, tell)
+                name: Lane(name, starts[name], some, self.choice.seed, tell)
                 for name, some in self.experiments.items()
                 if some
             }
             try:
                 await self._all(tell)
                 if self.choice.budget_s:
-                    await self._random(toxiproxy, tell)
+                    await self._random(tell)
             except asyncio.CancelledError:
                 self.interrupted = True
                 raise
             finally:
                 self.lasted_s = time.monotonic() - began
 
+    async def _topologies(self, stack: ExitStack) -> dict[str, Start]:
+        toxiproxy = await asyncio.to_thread(stack.enter_context, ToxiproxyServer())
+        self.toxiproxy = toxiproxy.version
+        return {
+            name: partial(started, plan, toxiproxy)
+            for name, plan in plans(small_disk=self.small_disk).items()
+        }
+
+    async def _ours(self) -> Deployment:
+        assert self.own is not None
+        return self.own
+
     async def _all(self, tell: Tell) -> None:
         all_there = asyncio.Barrier(max(1, len(self.lanes)))
         async with asyncio.TaskGroup() as group:
             for lane in self.lanes.values():
                 group.create_task(lane.play(all_there))
-            group.create_task(self._beside(tell))
+            if self.own is None:
+                group.create_task(self._beside(tell))
+        if self.own is not None:
+            # It is the same deployment: one thing after the other.
+            await self._beside(tell)
 
     async def _beside(self, tell: Tell) -> None:
         seed = self.choice.seed
         if self.beside:
             try:
-                self.deliveries = await delivery.play(seed)
+                if self.own is None:
+                    self.deliveries = await delivery.play(seed)
                 for way in self.deliveries:
                     tell(f"{_word(way.passes):12} delivery/{way.way}")
-                plan = replace(plans(small_disk=False)[SQLITE], linked=False)
-                self.rows = await _on_platforms(plan, seed)
+                self.rows = await self._on_platforms()
                 for row in self.rows:
                     tell(f"{_word(row.passes):12} platform/{row.platform.id}")
             except FAILURES as error:
@@ -166,16 +196,24 @@ class Programme:
             word = "caught" if controls.caught(found) else "NOT CAUGHT"
             tell(f"{word:12} control/{each.name}")
 
-    async def _random(self, toxiproxy: ToxiproxyServer, tell: Tell) -> None:
+    async def _on_platforms(self) -> list[Row]:
+        plan = replace(plans(small_disk=False)[SQLITE], linked=False)
+        target: Deployment = self.own or await started(plan)
+        try:
+            return await platforms.play(target, self.choice.seed)
+        finally:
+            await target.aclose()
+
+    async def _random(self, tell: Tell) -> None:
         """What once failed, then new combinations until the time is over."""
         until = time.monotonic() + self.choice.budget_s
         waiting = corpus()
         seed = self.choice.seed
-        for name, pool in self.experiments.items():
-            lane = self.lanes[name]
-            again = Lane(name, lane.plan, (), toxiproxy, seed, tell, calm=lane.calm)
-            share = (until - time.monotonic()) / (2 if name == SQLITE else 1)
-            ends = time.monotonic() + share
+        for name, lane in self.lanes.items():
+            pool = self.experiments[name]
+            again = Lane(name, lane.start, (), seed, tell, calm=lane.calm)
+            left = len(self.lanes) - list(self.lanes).index(name)
+            ends = time.monotonic() + (until - time.monotonic()) / left
             number = 0
             try:
                 for known in (each for each in waiting if each.deployment == name):
@@ -240,14 +278,6 @@ async def _shrink(lane: Lane, found: Outcome, tell: Tell) -> None:
     table = {"schema": SCHEMA, "seed": lane.seed, "experiments": [asdict(kept)]}
     path.write_text(json.dumps(table, indent=1) + "\n", "utf-8")
     tell(f"{len(fewest)} of {len(found.experiment.faults)} faults are enough: {path}")
-
-
-async def _on_platforms(plan: Plan, seed: int) -> list[Row]:
-    topology = await started(plan)
-    try:
-        return await platforms.play(topology.url, float(ENV["HEARTBEAT_SECONDS"]), seed)
-    finally:
-        await ended(topology)
 
 
 def _word(passes: bool) -> str:

@@ -20,8 +20,6 @@ import httpx
 from streamgauge.history import Entry, Gap, View
 from streamgauge.sse import Block, Parser
 
-SILENCE_S: Final = 6.0
-"""Instances send heartbeats every two seconds: after so much silence the connection is given up."""
 PAUSE_S: Final = 0.1
 CONNECT_S: Final = 3.0
 TERMINAL: Final = "done"

@@ -91,12 +91,10 @@ def results(programme: Programme) -> dict[str, Any]:
 
 
 def _experiment(found: Outcome) -> dict[str, Any]:
-    plan = found.trial.topology.plan if found.trial else None
     told = found.trial.ledger.as_json() if found.trial else dict.fromkeys(WORDS, 0)
     return {
         "name": found.experiment.name,
         "topology": found.experiment.deployment,
-        "instances": plan.instances if plan else 0,
         "verdict": found.verdict,
         "reasons": found.reasons[:REASONS_MAX],
         "faults": [_fault(played) for played in found.played],
@@ -137,7 +135,6 @@ def _deliveries(programme: Programme) -> Iterator[dict[str, Any]]:
         yield {
             "name": f"delivery-{way.way}",
             "topology": "one instance, memory",
-            "instances": 1,
             "verdict": verdict,
             "reasons": unproven if way.passes else [*way.padded.ledger.faults, late],
             "faults": [

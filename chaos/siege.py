@@ -53,7 +53,6 @@ def results(siege: Trial) -> dict[str, Any]:
     verdict = "inconclusive" if missed or len(siege.played) < len(siege.faults) else "pass"
     if not (siege.ledger.clean and siege.lively):
         verdict = "fail"
-    plan = siege.topology.plan
     return {
         "schema": 1,
         "verdict": verdict,
@@ -61,7 +60,7 @@ def results(siege: Trial) -> dict[str, Any]:
         "experiments": [
             {
                 "name": "siege",
-                "topology": f"{plan.instances} instances, {plan.store}, {plan.fanout}",
+                "topology": siege.deployment.about,
                 "verdict": verdict,
                 "faults": [
                     {

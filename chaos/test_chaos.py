@@ -22,7 +22,7 @@ def test_readers_have_the_whole_log(experiment: Experiment, programme: Programme
         pytest.fail(f"{found.verdict}: " + "\n".join(found.reasons[:20]), pytrace=False)
 
 
-@pytest.mark.beside
+@pytest.mark.delivery
 def test_padded_events_pass_buffers(programme: Programme) -> None:
     """If a proxy holds back what is small, then padded events pass in time, and others do not."""
     assert programme.deliveries, programme.troubles
@@ -32,7 +32,7 @@ def test_padded_events_pass_buffers(programme: Programme) -> None:
     assert not unproven, f"unpadded events passed as well, so nothing is proven: {unproven}"
 
 
-@pytest.mark.beside
+@pytest.mark.platforms
 def test_streams_survive_on_platforms(programme: Programme) -> None:
     """If a platform cuts or holds back streams, then readers still get all of it."""
     assert programme.rows, programme.troubles

@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING, Final, Self
 
 from streamgauge.profile import INSTANCE, OF_AN_INSTANCE
 
+from . import faults
 from .disk import SmallDisk
 from .instance import Instance
 from .nginx import BALANCES, ROUND_ROBIN, NginxServer, configuration
@@ -37,6 +38,8 @@ if TYPE_CHECKING:
 
 STORES: Final = ("memory", "sqlite", "postgres")
 FANOUTS: Final = ("local", "notify", "redis")
+HEARTBEAT_S: Final = 15.0
+"""What an instance does by itself."""
 TAKEN_OVER_S: Final = 10
 """After the end of a lease (protocol §8)."""
 
@@ -185,10 +188,46 @@ class Topology:
             )
         )
 
+    def obey(self, command: str) -> str:
+        """Carry out `kill 2`, `stop store` and the like; returns what there is to say.
+
+        Raises ValueError, ServiceFailed, MissingProgram.
+        """
+        return faults.obey(self, command)
+
+    def heal(self) -> list[str]:
+        """Mend whatever is broken; returns what could not be mended."""
+        return faults.heal(self)
+
+    async def aclose(self) -> None:
+        """End it, also while being cancelled."""
+        await asyncio.shield(asyncio.create_task(asyncio.to_thread(self.__exit__)))
+
+    @property
+    def lease_s(self) -> float:
+        return self.plan.lease_s
+
+    @property
+    def heartbeat_s(self) -> float:
+        return float(self.plan.env.get("HEARTBEAT_SECONDS", HEARTBEAT_S))
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        return {}
+
+    @property
+    def about(self) -> str:
+        linked = ", every link through Toxiproxy" if self.plan.linked else ""
+        return f"{self.plan.instances} instances behind nginx{linked}"
+
     @property
     def url(self) -> str:
         """Where its readers find it: the balancer, or the link before it."""
         return f"http://127.0.0.1:{self._edge_port}"
+
+    @property
+    def entrances(self) -> list[str]:
+        return [self.url]
 
     @property
     def urls(self) -> list[str]:
@@ -207,11 +246,6 @@ async def started(plan: Plan, toxiproxy: ToxiproxyServer | None = None) -> Topol
     except asyncio.CancelledError:
         await asyncio.to_thread((await entering).__exit__)
         raise
-
-
-async def ended(topology: Topology) -> None:
-    """End it, also while being cancelled."""
-    await asyncio.shield(asyncio.create_task(asyncio.to_thread(topology.__exit__)))
 
 
 def main() -> int:

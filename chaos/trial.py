@@ -17,15 +17,16 @@ from typing import Final
 
 import httpx
 
-from .faults import obey
+from .deployment import Deployment, Served
 from .ledger import Ledger, judge
 from .measure import Calm, hit
-from .readers import CONNECT_S, SILENCE_S, Connection, Detour, Reader, Texts
+from .readers import CONNECT_S, Connection, Detour, Reader, Texts
 from .schedule import Fault
-from .topology import Topology
 
 LOOK_S: Final = 0.05
 READ_S: Final = 30.0
+SILENCES: Final = 3.0
+"""After so many heartbeats that did not come a connection is given up."""
 STARTED_S: Final = 30.0
 """For a job to be taken by somebody who answers."""
 LIVE_EVENTS: Final = 12
@@ -50,6 +51,11 @@ class Size:
     pauses: tuple[tuple[int, float], ...] = ()
     """After event n so many milliseconds in addition."""
 
+    @property
+    def script_s(self) -> float:
+        """How long a job takes that nothing disturbs."""
+        return (self.events * self.interval_ms + sum(ms for _, ms in self.pauses)) / 1000
+
 
 @dataclass(slots=True)
 class Played:
@@ -67,7 +73,7 @@ class Played:
 class Trial:
     """One run as it goes on, and what it came to."""
 
-    topology: Topology
+    deployment: Deployment
     size: Size
     faults: Sequence[Fault]
     seed: int
@@ -97,15 +103,15 @@ class Trial:
         """Play it from the first job's start to the judgement.
 
         Args:
-            urls: between which readers hop; by default the one that the deployment has for all.
+            urls: between which readers hop; by default the deployment's entrances.
             detours: where the first connection of a reader (by number) leads.
 
         Raises:
             ServiceFailed, MissingProgram, ValueError: a fault could not be played or mended.
             httpx.HTTPError: no job could be started.
         """
-        urls, chance, texts = urls or [self.topology.url], random.Random(self.seed), Texts()
-        async with client() as http:
+        urls, chance, texts = urls or self.deployment.entrances, random.Random(self.seed), Texts()
+        async with client(self.deployment) as http:
             for number in range(self.size.jobs):
                 url = urls[number % len(urls)]
                 self.jobs.append(await start(http, url, self.size))
@@ -128,7 +134,7 @@ class Trial:
                 await asyncio.wait(tasks, timeout=self.size.ended_s)
             self.ended = time.monotonic()
             self.lively = await self._live(http, urls, texts)
-            urls = self.topology.urls
+            urls = self.deployment.urls
             bound_s = min(READ_S, self.size.ended_s)
             found = (logs(http, urls, job, texts, bound_s) for job in self.jobs)
             whole = dict(zip(self.jobs, await asyncio.gather(*found), strict=True))
@@ -155,13 +161,13 @@ class Trial:
             self.played.append(now)
             self.tell(f"{now.at_s:6.1f} s  {self.share:4.0%} emitted: {fault.breaks}")
             try:
-                await asyncio.to_thread(obey, self.topology, fault.breaks)
+                await asyncio.to_thread(self.deployment.obey, fault.breaks)
                 if fault.also:
-                    await asyncio.to_thread(obey, self.topology, fault.also)
+                    await asyncio.to_thread(self.deployment.obey, fault.also)
                 await asyncio.sleep(fault.lasts_s)
             finally:
                 if fault.mends:
-                    await asyncio.to_thread(obey, self.topology, fault.mends)
+                    await asyncio.to_thread(self.deployment.obey, fault.mends)
             now.lasted_s = time.monotonic() - self.began - now.at_s
             now.recovery_s = await self._recovered()
 
@@ -204,11 +210,13 @@ class Trial:
 
 
 @asynccontextmanager
-async def client() -> AsyncIterator[httpx.AsyncClient]:
-    """A client whose every request has a connection of its own."""
+async def client(served: Served) -> AsyncIterator[httpx.AsyncClient]:
+    """A client whose every request has a connection of its own, and gives up on silence."""
     limits = httpx.Limits(max_connections=None, max_keepalive_connections=0)
-    timeout = httpx.Timeout(SILENCE_S, connect=CONNECT_S)
-    async with httpx.AsyncClient(limits=limits, timeout=timeout, trust_env=False) as http:
+    timeout = httpx.Timeout(SILENCES * served.heartbeat_s, connect=CONNECT_S)
+    async with httpx.AsyncClient(
+        limits=limits, timeout=timeout, headers=served.headers, trust_env=False
+    ) as http:
         yield http
 
 

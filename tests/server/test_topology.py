@@ -15,7 +15,6 @@ import pytest
 from needs import missing
 from server_process import RESUME, frames_of, wait_until
 
-from chaos.faults import obey
 from chaos.instance import ROOT
 from chaos.nginx import BALANCES, ROUND_ROBIN, STICKY_COOKIE, STICKY_SESSION
 from chaos.services import MissingProgram
@@ -72,13 +71,13 @@ def test_a_shared_store_needs_no_stickiness(store: str, fanout: str) -> None:
                 str(number) for number in range(1, 21)
             ]
         with pytest.raises(ValueError, match="expected a command"):
-            obey(place, "explode 1")
+            place.obey("explode 1")
         with pytest.raises(ValueError, match="from 1 to 2"):
-            obey(place, "kill 3")
-        obey(place, "kill 1")
+            place.obey("kill 3")
+        place.obey("kill 1")
         for _ in range(4):
             start(client)  # the balancer asks the other instance
-        obey(place, "restart 1")
+        place.obey("restart 1")
         httpx.get(f"{place.urls[0]}/readyz").raise_for_status()
 
 
@@ -142,11 +141,11 @@ def test_a_paused_instance_does_not_take_the_store_with_it() -> None:
         busy, other = place.urls
         assert {start_at(busy, 2000) for _ in range(2)} == {202}
         for _ in range(5):
-            obey(place, "pause 1")
+            place.obey("pause 1")
             try:
                 assert start_at(other, 5) == 202
             finally:
-                obey(place, "unpause 1")
+                place.obey("unpause 1")
 
 
 def test_notify_needs_postgres() -> None:
