@@ -93,6 +93,7 @@ def _parser() -> argparse.ArgumentParser:
     serve.set_defaults(run=_serve)
 
     _add_finders(commands)
+    _add_chaos(commands)
 
     coverage = commands.add_parser("coverage", help="the catalogue: which rules have a check")
     coverage.set_defaults(run=_coverage)
@@ -116,6 +117,26 @@ def _add_finders(commands: Any) -> None:
         parser.add_argument("url", metavar="URL")
         parser.add_argument("--header", action="append", default=[], metavar="'NAME: VALUE'")
         parser.add_argument("--profile", metavar="NAME|FILE", default=DEFAULT_PROFILE)
+
+
+def _add_chaos(commands: Any) -> None:
+    """The experiments; what they do is decided in the folder `chaos`."""
+    chaos = commands.add_parser(
+        "chaos", help="break a deployment on purpose, and judge what every reader got"
+    )
+    chaos.add_argument(
+        "url", metavar="URL", nargs="?", help="your own (with [hooks]); else local ones are made"
+    )
+    chaos.add_argument("--profile", metavar="NAME|FILE", help="its hooks, and what it declares")
+    chaos.add_argument("--instance", action="append", default=[], metavar="URL")
+    chaos.add_argument("--header", action="append", default=[], metavar="'NAME: VALUE'")
+    chaos.add_argument("--seed", type=int, help="of the faults; default: a new one")
+    chaos.add_argument("--schedule", metavar="FILE", help="play what a run wrote down")
+    chaos.add_argument("--whole", action="store_true", help="every fault on every link")
+    chaos.add_argument("--budget", metavar="SECONDS", help="then random combinations")
+    chaos.add_argument("--only", action="append", default=[], metavar="TEXT")
+    chaos.add_argument("--report-dir", metavar="DIR", default=str(Path("reports") / "chaos"))
+    chaos.set_defaults(run=_chaos)
 
 
 def _add_judging(parser: argparse.ArgumentParser) -> None:
@@ -212,10 +233,26 @@ def _tell(search: Callable[[], list[str]]) -> int:
     return 0
 
 
-def _pytest(options: argparse.Namespace, arguments: list[str]) -> int:
-    suite = importlib.util.find_spec("conformance")
+def _chaos(options: argparse.Namespace) -> int:
+    if importlib.util.find_spec("toxiproxy") is None:
+        raise UsageError("the chaos suite is not installed: pip install 'streamgauge[chaos]'")
+    arguments = ["--base-url", options.url] if options.url else []
+    for name in ("instance", "header", "only"):
+        arguments += [f"--{name}={value}" for value in getattr(options, name)]
+    for name in ("profile", "seed", "schedule", "budget"):
+        if getattr(options, name) is not None:
+            arguments.append(f"--{name}={getattr(options, name)}")
+    if options.whole:
+        arguments.append("--whole")
+    return _pytest(options, arguments, "chaos")
+
+
+def _pytest(
+    options: argparse.Namespace, arguments: list[str], suite_name: str = "conformance"
+) -> int:
+    suite = importlib.util.find_spec(suite_name)
     if suite is None or not suite.submodule_search_locations:
-        raise UsageError("the conformance suite is not installed beside this command")
+        raise UsageError(f"the {suite_name} suite is not installed beside this command")
     folder = Path(next(iter(suite.submodule_search_locations)))
     arguments = [
         str(folder),
