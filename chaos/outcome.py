@@ -22,6 +22,8 @@ AGE_P95_S: Final = 1.0
 """The steady state: events reach their readers within this (protocol §5)."""
 TAKEN_OVER_S: Final = 10.0
 """After the end of a lease (protocol §8)."""
+BUSY_S: Final = 0.3
+"""Readers that were so late themselves cannot blame anybody for late events."""
 SETTLED_S: Final = 1.0
 """After everything goes on, what was held up meanwhile still arrives."""
 
@@ -62,8 +64,9 @@ class Outcome:
 def control(experiment: Experiment, trial: Trial) -> Outcome:
     """The run without any fault, which the others are compared with."""
     phases = [_phase("undisturbed", trial, trial.began, trial.ended)]
-    reasons = [*_harm(trial), *_unsteady(phases[0])]
-    return Outcome(experiment, FAIL if reasons else PASS, reasons, trial, phases)
+    harm, late = list(_harm(trial)), list(_unsteady(phases[0]))
+    verdict = FAIL if harm else INCONCLUSIVE if late else PASS
+    return Outcome(experiment, verdict, [*harm, *late], trial, phases)
 
 
 def judged(experiment: Experiment, trial: Trial, calm: Calm) -> Outcome:
@@ -78,8 +81,13 @@ def judged(experiment: Experiment, trial: Trial, calm: Calm) -> Outcome:
     ]
     resumed = max((resumed_s(reader) for reader in trial.readers), default=0.0)
     outcome = Outcome(experiment, PASS, [], trial, phases, resumed)
-    if harm := [*_harm(trial), *_not_back(experiment, outcome)]:
+    busy = trial.late_s > BUSY_S
+    late = list(_late(outcome))
+    if harm := [*_harm(trial), *_not_back(experiment, outcome), *(() if busy else late)]:
         outcome.verdict, outcome.reasons = FAIL, harm
+    elif late:
+        told = f"this machine was too busy: the readers themselves were {trial.late_s:.1f} s late"
+        outcome.verdict, outcome.reasons = INCONCLUSIVE, [told, *late]
     elif unproven := list(_unproven(experiment, outcome)):
         outcome.verdict, outcome.reasons = INCONCLUSIVE, unproven
     return outcome
@@ -98,11 +106,20 @@ def _harm(trial: Trial) -> Iterator[str]:
 
 
 def _not_back(experiment: Experiment, outcome: Outcome) -> Iterator[str]:
-    """What is still wrong when everything has been mended."""
+    """What is still broken when everything has been mended."""
     trial = outcome.trial
     assert trial is not None
     if not trial.lively:
         yield "after everything was mended a fresh job did not run to its end"
+    torn = sum(connection.torn for reader in trial.readers for connection in reader.connections)
+    if experiment.orderly and torn:
+        yield f"{torn} connections were ended inside a frame, though the server was asked to stop"
+
+
+def _late(outcome: Outcome) -> Iterator[str]:
+    """What takes too long when everything has been mended."""
+    trial = outcome.trial
+    assert trial is not None
     yield from _unsteady(outcome.phases[-1])
     lasted = max((played.lasted_s for played in trial.played), default=0.0)
     bound = lasted + trial.deployment.lease_s + TAKEN_OVER_S
@@ -111,9 +128,6 @@ def _not_back(experiment: Experiment, outcome: Outcome) -> Iterator[str]:
             f"a reader whose connection broke waited {outcome.resumed_s:.1f} s for its next event; "
             f"lease and takeover allow {bound:.1f} s"
         )
-    torn = sum(connection.torn for reader in trial.readers for connection in reader.connections)
-    if experiment.orderly and torn:
-        yield f"{torn} connections were ended inside a frame, though the server was asked to stop"
 
 
 def _unproven(experiment: Experiment, outcome: Outcome) -> Iterator[str]:

@@ -85,6 +85,8 @@ class Trial:
     played: list[Played] = field(default_factory=list)
     ended: float = 0.0
     ledger: Ledger = field(default_factory=Ledger)
+    late_s: float = 0.0
+    """By how much this process itself was late at most: then a late event proves nothing."""
     lively: bool = False
     """A fresh job ran through after everything was mended."""
 
@@ -129,9 +131,13 @@ class Trial:
                 for n, job in enumerate(self.jobs)
                 for k in range(self.size.readers)
             ]
-            async with reading(self.readers) as tasks:
-                await self._play()
-                await asyncio.wait(tasks, timeout=self.size.ended_s)
+            watch = asyncio.create_task(self._watch_itself())
+            try:
+                async with reading(self.readers) as tasks:
+                    await self._play()
+                    await asyncio.wait(tasks, timeout=self.size.ended_s)
+            finally:
+                watch.cancel()
             self.ended = time.monotonic()
             self.lively = await self._live(http, urls, texts)
             urls = self.deployment.urls
@@ -170,6 +176,12 @@ class Trial:
                     await asyncio.to_thread(self.deployment.obey, fault.mends)
             now.lasted_s = time.monotonic() - self.began - now.at_s
             now.recovery_s = await self._recovered()
+
+    async def _watch_itself(self) -> None:
+        while True:
+            due = time.monotonic() + LOOK_S
+            await asyncio.sleep(LOOK_S)
+            self.late_s = max(self.late_s, time.monotonic() - due)
 
     async def _until(self, share: float) -> None:
         """Wait until so much has been seen, or all is over."""

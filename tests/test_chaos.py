@@ -306,6 +306,19 @@ def test_late_events_afterwards_are_a_failure() -> None:
     assert "3.00 s old" in found.reasons[0]
 
 
+def test_a_busy_machine_blames_nobody_for_late_events() -> None:
+    """If the readers themselves were late, then late events prove nothing."""
+    late = reader(
+        connection(*steadily(0, 5), broken="cut", closed=5.0),
+        connection(*steadily(5.1, 10), first=51, age=3.0),
+    )
+    busy = trial(late, faults=[KILL])
+    busy.late_s = 1.1
+    found = judged(Experiment("kill", SQLITE, (KILL,)), busy, CALM)
+    assert found.verdict == INCONCLUSIVE
+    assert "too busy" in found.reasons[0]
+
+
 def test_a_torn_frame_fails_an_orderly_end_only() -> None:
     """If the server was told to stop, then it may not end a stream inside a frame."""
     for kind, verdict in (("roll", FAIL), ("kill", PASS)):

@@ -25,8 +25,9 @@ from tests.suite_process import listening
 from .wire import Wire, WireServer
 
 STARTED_S = 20.0
-LATENCY_S = 0.2
-JITTER_S = 0.05
+LATENCY_S = 0.1
+"""Each way: a round trip takes 200 ms more."""
+JITTER_S = 0.025
 SLICE_BYTES = 700
 
 
@@ -60,7 +61,7 @@ def busy(folder: Path) -> Iterator[Place]:
 
 @contextmanager
 def latency(folder: Path) -> Iterator[Place]:
-    """A long way: 200 ms and up to 50 more, differently for every piece."""
+    """A long way: 200 ms and up to 50 more there and back, differently for every piece."""
     with (
         _reference(folder) as url,
         _wired(url, Wire(latency_s=LATENCY_S, jitter_s=JITTER_S)) as address,
@@ -87,31 +88,31 @@ def tls(folder: Path) -> Iterator[Place]:
 
 @contextmanager
 def http2(folder: Path) -> Iterator[Place]:
-    """HAProxy ends TLS and speaks HTTP/2 with the server, as a platform's front end does."""
+    """Caddy ends TLS and speaks HTTP/2 with clients, as a platform's front end does."""
     key, certificate = _certificate(folder)
-    pair = folder / "pair.pem"
-    pair.write_text(certificate.read_text() + key.read_text())
     port = _free_port()
     with _reference(folder) as url:
-        settings = folder / "haproxy.cfg"
-        settings.write_text(HAPROXY.format(port=port, pair=pair, server=urlsplit(url).netloc))
-        with _program(["haproxy", "-db", "-f", str(settings)], port):
+        settings = folder / "Caddyfile"
+        settings.write_text(
+            CADDY.format(port=port, key=key, certificate=certificate, server=urlsplit(url).netloc)
+        )
+        command = ["caddy", "run", "--adapter", "caddyfile", "--config", str(settings)]
+        with _program(command, port, {"HOME": str(folder), "XDG_DATA_HOME": str(folder)}):
             yield Place(f"https://localhost:{port}", {"SSL_CERT_FILE": str(certificate)})
 
 
-HAPROXY = """\
-global
-    maxconn 4096
-defaults
-    mode http
-    timeout connect 5s
-    timeout client 75s
-    timeout server 75s
-frontend front
-    bind 127.0.0.1:{port} ssl crt {pair} alpn h2,http/1.1
-    default_backend back
-backend back
-    server reference {server} proto h2
+CADDY = """\
+{{
+    admin off
+    auto_https off
+}}
+https://localhost:{port} {{
+    bind 127.0.0.1
+    tls {certificate} {key}
+    reverse_proxy {server} {{
+        flush_interval -1
+    }}
+}}
 """
 
 WAYS: Mapping[str, Way] = {
@@ -160,10 +161,12 @@ def _wired(target: str, wire: Wire) -> Iterator[str]:
 
 
 @contextmanager
-def _program(command: list[str], port: int) -> Iterator[None]:
+def _program(command: list[str], port: int, env: Mapping[str, str]) -> Iterator[None]:
     path = shutil.which(command[0], path=f"{os.environ['PATH']}:/usr/sbin")
     assert path, f"{command[0]} is not installed: make deps-system"
-    process = subprocess.Popen([path, *command[1:]], stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(
+        [path, *command[1:]], stderr=subprocess.DEVNULL, env={**os.environ, **env}
+    )
     try:
         until = time.monotonic() + STARTED_S
         while not _listens(port):
