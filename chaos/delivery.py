@@ -64,6 +64,11 @@ class Delivery:
         return self.unpadded.age_p95_s > IN_TIME_S
 
     @property
+    def proven(self) -> bool:
+        """Whether it holds back what it has to, so that passing it means something."""
+        return self.stalls or not self.must_stall
+
+    @property
     def passes(self) -> bool:
         """Whether padded events come whole and in time."""
         return self.padded.ledger.clean and self.padded.age_p95_s < IN_TIME_S

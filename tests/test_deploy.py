@@ -6,14 +6,18 @@ both name is held against the server itself.
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import subprocess
 from pathlib import Path
 
+import httpx
 import pytest
 
 from chaos.nginx import ROUND_ROBIN, configuration
+from chaos.services import MissingProgram
+from chaos.toxiproxy import ToxiproxyServer
 from reference_server.metrics import Metrics
 from streamgauge.profile_file import load_profile
 from tests.needs import missing
@@ -62,6 +66,24 @@ def test_ports_are_the_loopbacks(services: dict[str, str]) -> None:
     ]
     assert len(ports) >= 6
     assert [port for port in ports if "127.0.0.1:" not in port] == []
+
+
+def test_toxiproxy_takes_its_file(services: dict[str, str]) -> None:
+    """The links that the file names are there when Toxiproxy has started, on ports that are open."""
+    assert "/etc/toxiproxy.json" in services["toxiproxy"]
+    links = json.loads((DEPLOY / "toxiproxy.json").read_text())
+    for link in links:
+        assert f":{link['listen'].rpartition(':')[2]}" in services["toxiproxy"]
+    try:
+        with ToxiproxyServer() as server:
+            answer = httpx.post(
+                f"http://127.0.0.1:{server.port}/populate",
+                json=[{**link, "listen": "127.0.0.1:0"} for link in links],
+            )
+            assert answer.status_code == 201, answer.text
+            assert {each["name"] for each in answer.json()["proxies"]} == {"edge"}
+    except MissingProgram as error:
+        missing(str(error))
 
 
 def test_instances_have_settings_that_exist(services: dict[str, str]) -> None:
