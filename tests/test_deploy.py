@@ -69,7 +69,7 @@ def test_ports_are_the_loopbacks(services: dict[str, str]) -> None:
 
 
 def test_toxiproxy_takes_its_file(services: dict[str, str]) -> None:
-    """The links that the file names are there when Toxiproxy has started, on ports that are open."""
+    """The links that the file names are there when Toxiproxy has started, on open ports."""
     assert "/etc/toxiproxy.json" in services["toxiproxy"]
     links = json.loads((DEPLOY / "toxiproxy.json").read_text())
     for link in links:
