@@ -10,7 +10,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -57,9 +57,9 @@ class Lane:
     """What the run without faults showed."""
     control: Outcome | None = None
     outcomes: list[Outcome] = field(default_factory=list)
+    body: bytes = b""
+    """The stream of that run's first job."""
     _deployment: Deployment | None = None
-    _body: bytes = b""
-    """The stream of the control run's first job."""
 
     async def play(self, all_there: asyncio.Barrier) -> None:
         """Every experiment, after a run without faults that nobody else's start disturbs."""
@@ -67,13 +67,18 @@ class Lane:
             with suppress(*FAILURES):
                 await self._deployed()
             await all_there.wait()
-            await self._begin()
+            for _ in range(TRIES):
+                self.control = await self._undisturbed()
+                self.say(self.control, "")
+                if self.control.verdict != INCONCLUSIVE:
+                    break
             for experiment in self.experiments:
                 self.outcomes.append(await conclude(self, experiment))
         finally:
             await self.end()
 
-    async def _begin(self) -> None:
+    async def _undisturbed(self) -> Outcome:
+        """The run that the others are compared with."""
         experiment = Experiment("no-fault", self.name)
         try:
             deployment = await self._deployed()
@@ -81,11 +86,10 @@ class Lane:
             trial = Trial(deployment, SIZE, (), self.seed)
             await trial.run()
             self.calm = Calm.of(trial.readers, since=trial.began + SETTLING_S)
-            self._body = await sample(deployment.url, trial.jobs[0], deployment.headers)
-            self.control = outcome.control(experiment, trial)
+            self.body = await sample(deployment.url, trial.jobs[0], deployment.headers)
+            return outcome.control(experiment, trial)
         except FAILURES as error:
-            self.control = outcome.unplayed(experiment, said(error))
-        self.say(self.control, "")
+            return outcome.unplayed(experiment, said(error))
 
     async def once(self, experiment: Experiment) -> Outcome:
         """Play one, and heal the deployment."""
@@ -94,7 +98,9 @@ class Lane:
         trial = None
         try:
             deployment = await self._deployed()
-            trial = Trial(deployment, SIZE, experiment.faults, self.seed)
+            # Several faults take turns: the jobs have to last for all of them.
+            size = replace(SIZE, events=SIZE.events * max(1, len(experiment.faults)))
+            trial = Trial(deployment, size, experiment.faults, self.seed)
             if experiment.cut:
                 await self._cut(trial, experiment.cut)
             else:
@@ -114,7 +120,7 @@ class Lane:
         parts = urlsplit(trial.deployment.url)
         async with Relay(f"{parts.scheme}://{parts.netloc}") as relay:
             streams = SIZE.jobs * SIZE.readers
-            ways = detours(relay, parts.path, point, self._body, streams)
+            ways = detours(relay, parts.path, point, self.body, streams)
             await trial.run(detours=ways)
         cut = [reader for reader in trial.readers if cut_there(point, reader.connections[0])]
         if cut:

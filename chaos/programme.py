@@ -222,7 +222,7 @@ class Programme:
         seed = self.choice.seed
         for name, lane in self.lanes.items():
             pool = self.experiments[name]
-            again = Lane(name, lane.start, (), seed, tell, calm=lane.calm)
+            again = replace(lane, experiments=(), outcomes=[], control=None)
             left = len(self.lanes) - list(self.lanes).index(name)
             ends = time.monotonic() + (until - time.monotonic()) / left
             number = 0
