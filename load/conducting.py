@@ -18,6 +18,7 @@ from locust.env import Environment
 from locust.runners import STATE_MISSING, MasterRunner, WorkerRunner
 
 from .crowd import Crowd, Fire
+from .dashboard import serve_dashboard
 from .health import watch_over_self
 from .run import Run, refused
 from .settings import Settings, UsageError, address_of, settings_from
@@ -61,6 +62,13 @@ class Conducting:
         events.test_stop.add_listener(self._test_stop)
         events.quitting.add_listener(self._quitting)
         events.user_error.add_listener(self._user_failed)
+        if environment.web_ui is not None:
+            base_path = getattr(environment.parsed_options, "web_base_path", None) or ""
+            serve_dashboard(environment.web_ui, base_path, self._shown)
+
+    def _shown(self) -> Run:
+        """The run that the page shows; before the first one, one that has not begun."""
+        return self.run or Run(self.settings, self.environment.host or "")
 
     @property
     def is_headless(self) -> bool:

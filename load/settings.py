@@ -36,6 +36,8 @@ class Settings:
     arrivals: float
     """Streams that begin each second, however many are open (open); 0: closed."""
     reports: Path
+    load: str = ""
+    """What was asked for, in words."""
 
     @property
     def age_bound_s(self) -> float:
@@ -116,7 +118,16 @@ def settings_from(options: Namespace) -> Settings:
         shape=shape,
         arrivals=options.arrivals,
         reports=Path(options.report_dir),
+        load=_in_words(options),
     )
+
+
+def _in_words(options: Namespace) -> str:
+    if options.arrivals:
+        return f"{options.arrivals:g} streams begin each second (open)"
+    if options.load_shape != "closed":
+        return f"{options.load_shape}, up to {options.num_users or 1} users"
+    return f"{options.num_users or 1} users (closed)"
 
 
 def address_of(host: str | None) -> Address:

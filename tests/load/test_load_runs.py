@@ -10,6 +10,7 @@ import threading
 from collections import Counter
 from pathlib import Path
 
+import httpx
 import psutil
 import pytest
 from locust_process import broken_server, headless, locust
@@ -199,3 +200,28 @@ def test_a_server_that_never_answers_does_not_hang_the_run(tmp_path: Path) -> No
             each.close()
     assert outcome.code == 2, outcome.said
     assert "no answer" in outcome.reasons
+
+
+def test_the_tab_in_locusts_page_shows_streams(target: ServerProcess, tmp_path: Path) -> None:
+    port = refusing_port()
+    with locust(
+        tmp_path, "--host", target.url, "-u", "6", "-r", "6", "-t", "4s", "--autostart",
+        "--autoquit", "0", "--web-host", "127.0.0.1", "--web-port", str(port),
+    ) as process:  # fmt: skip
+        base = f"http://127.0.0.1:{port}"
+        process.wait_until(lambda: len(process.records()) > 5, "some streams are judged")
+        with httpx.Client(base_url=base, timeout=10) as http:
+            index = http.get("/").text
+            assert '"key": "streams"' in index
+            assert http.get("/streamgauge/tab.js").status_code == 200
+            assert "/streamgauge/tab.js" in index
+            process.wait_until(
+                lambda: "open streams" in http.get("/streamgauge/body").text, "curves are drawn"
+            )
+            assert "Running" in http.get("/streamgauge/").text
+        outcome = process.outcome()
+    assert outcome.code == 0, outcome.said
+    page = (tmp_path / "index.html").read_text("utf-8")
+    assert "Every stream was whole" in page
+    assert not re.search(r"<script|https?://(?!127\.0\.0\.1|www\.w3\.org)", page)
+    assert "Load test: pass" in (tmp_path / "summary.md").read_text("utf-8")
