@@ -8,29 +8,40 @@ processes travels one message, the whole tally, which is why none may get lost.
 from __future__ import annotations
 
 import logging
+import subprocess
 import sys
 import time
 from pathlib import Path
 from typing import Any, Final, NoReturn
 
 import gevent
+from locust import LoadTestShape
 from locust.env import Environment
 from locust.runners import STATE_MISSING, MasterRunner, WorkerRunner
 
-from .crowd import Crowd, Fire
+from streamgauge.profile import INSTANCE
+
+from .arrivals import Arrivals
+from .crowd import GONE_S, Crowd, Fire
 from .dashboard import serve_dashboard
 from .health import watch_over_self
 from .run import Run, refused
 from .settings import Settings, UsageError, address_of, settings_from
+from .shapes import Restarts, Shape
 from .table import Table
 from .target import Target
 from .wire import WireError
 
 TALLY: Final = "streamgauge_tally"
 END: Final = "streamgauge_end"
+SHARE: Final = "streamgauge_share"
 TELL_S: Final = 1.0
 FINALS_S: Final = 20.0
 """For so long a master waits for its workers' last counts."""
+HOOK_S: Final = 60.0
+"""A hook waits for a process to end, or to be ready."""
+SPAWN_S: Final = 2.0
+"""Within so long a shape's users arrive, where -r does not say otherwise."""
 ALONE: Final = "this process"
 RECORDS: Final = "streams.jsonl"
 _LOG: Final = logging.getLogger("streamgauge.load")
@@ -45,6 +56,9 @@ class Conducting:
         self.crowd: Crowd | None = None
         self.run: Run | None = None
         self.table = Table(environment)
+        self._arrivals: Arrivals | None = None
+        self._arrival_rate = settings.arrivals
+        """This process's share of them."""
         self._looked: Target | None = None
         self._background: list[gevent.Greenlet] = []
         self._finals: set[str] = set()
@@ -57,11 +71,15 @@ class Conducting:
             runner.register_message(TALLY, self._told)
         if self._is_worker:
             runner.register_message(END, self._told_to_end, concurrent=True)
+            runner.register_message(SHARE, self._told_share)
         events: Any = environment.events
         events.test_start.add_listener(self._test_start)
         events.test_stop.add_listener(self._test_stop)
         events.quitting.add_listener(self._quitting)
         events.user_error.add_listener(self._user_failed)
+        if settings.shape is not None and not self._is_worker:
+            environment.shape_class = Course(self, settings.shape)
+            environment.shape_class.runner = runner
         if environment.web_ui is not None:
             base_path = getattr(environment.parsed_options, "web_base_path", None) or ""
             serve_dashboard(environment.web_ui, base_path, self._shown)
@@ -101,7 +119,12 @@ class Conducting:
             self.run = Run(self.settings, self.environment.host or "")
             self.settings.reports.mkdir(parents=True, exist_ok=True)
             (self.settings.reports / RECORDS).write_bytes(b"")
+            self.run.on_restart = self._restart
             self._spawn(self._attend)
+        runner = self.environment.runner
+        if isinstance(runner, MasterRunner):
+            share = self.settings.arrivals / max(1, runner.worker_count)
+            runner.send_message(SHARE, {"arrivals": share})
         if not self._is_master:
             self._begin_crowd()
 
@@ -114,9 +137,13 @@ class Conducting:
         self.settings.reports.mkdir(parents=True, exist_ok=True)
         turn = max(0, getattr(self.environment.runner, "worker_index", 0)) * 5
         records = self.settings.reports / RECORDS
-        self.crowd = Crowd(target, records, self._fire(), turn)
+        restarts = isinstance(self.settings.shape, Restarts)
+        gone_s = HOOK_S + target.profile.declared.takeover_s if restarts else GONE_S
+        self.crowd = Crowd(target, records, self._fire(), turn, gone_s)
         self._spawn(watch_over_self, self.crowd.tally)
         self._spawn(self._keep_telling)
+        if self._arrival_rate:
+            self._arrivals = Arrivals(self.crowd, self._arrival_rate, self._user_failed)
 
     def _spawn(self, do: Any, *arguments: Any) -> None:
         self._background.append(gevent.spawn(do, *arguments))
@@ -203,11 +230,38 @@ class Conducting:
         self._ending = True
         gevent.spawn(runner.quit if self.is_headless else runner.stop)
 
+    def _restart(self) -> None:
+        """Call the profile's hook in the background, and mark when."""
+        run = self.run
+        if run is None:
+            return
+        words = [word.replace(INSTANCE, "1") for word in self.settings.profile.hooks.restart]
+        run.mark("restart", "fault")
+
+        def call() -> None:
+            try:
+                # Its output goes nowhere: a service that it starts may hold a pipe open for ever.
+                done = subprocess.run(
+                    words, timeout=HOOK_S, check=False, stdin=subprocess.DEVNULL,
+                    stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                )  # fmt: skip
+            except (OSError, subprocess.SubprocessError) as error:
+                run.problem(f"the hook 'restart' failed: {error}")
+                return
+            if done.returncode:
+                run.problem(f"the hook 'restart' ended with exit code {done.returncode}")
+            run.mark("restarted", "fault")
+
+        self._spawn(call)
+
     def _user_failed(self, exception: Exception, **_: Any) -> None:
         """A fault of ours, which must not pass for a good run."""
         self._tell({"problem": f"own error: {type(exception).__name__}: {exception}"})
 
     # -- ending ---------------------------------------------------------------------------------
+
+    def _told_share(self, msg: Any, **_: Any) -> None:
+        self._arrival_rate = msg.data["arrivals"]
 
     def _told_to_end(self, **_: Any) -> None:
         runner = self.environment.runner
@@ -215,6 +269,9 @@ class Conducting:
             runner.stop()
 
     def _test_stop(self, **_: Any) -> None:
+        if self._arrivals is not None:
+            self._arrivals.stop()
+            self._arrivals = None
         if self.crowd is not None:
             self._tell_tally(final=True)
             self.crowd.close()
@@ -263,6 +320,27 @@ class Conducting:
         elif self.run is None and not self._is_worker and self.is_headless:
             self.run = Run(self.settings, self.environment.host or "")
             self._conclude(self.run)
+
+
+class Course(LoadTestShape):
+    """A shape, as Locust asks for it."""
+
+    use_common_options = True
+
+    def __init__(self, conducting: Conducting, shape: Shape) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self._conducting = conducting
+        self._shape = shape
+
+    def tick(self) -> tuple[int, float] | None:
+        """Users and how many of them begin each second; None ends the run."""
+        run = self._conducting.run or Run(self._conducting.settings, "")
+        users = self._shape.users(time.time() - run.began, run)
+        if users is None:
+            return None
+        options = self._conducting.environment.parsed_options
+        rate = getattr(options, "spawn_rate", None) or max(1.0, users / SPAWN_S)
+        return users, rate
 
 
 def refuse(reports: Path, reason: str) -> NoReturn:

@@ -46,7 +46,7 @@ class Client(User):
     @task
     def visit(self) -> None:
         conducting: Conducting = self.environment.streamgauge
-        if conducting.crowd is None:
+        if conducting.crowd is None or conducting.settings.arrivals:
             gevent.sleep(NOBODY_S)
         else:
             VISITS[self.share](conducting.crowd)

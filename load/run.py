@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
 from .curves import Curves
-from .health import overload
+from .health import BUSY_PERCENT, overload
+from .histogram import Histogram
 from .markdown import markdown
 from .page import report
 from .settings import Settings
+from .shapes import between
 from .tally import PHASES, Whole, whole
 from .verdict import Verdict, judge
 
@@ -22,7 +24,6 @@ RUN: Final = "run.json"
 PAGE: Final = "index.html"
 SUMMARY: Final = "summary.md"
 MARKS_MAX: Final = 500
-LAST_S: Final = 0.7
 
 
 @dataclass(slots=True, eq=False)
@@ -39,10 +40,13 @@ class Run:
     steps: list[dict[str, Any]] = field(default_factory=list)
     """What a sweep measured at each of its steps."""
     curves: Curves = field(default_factory=Curves)
+    on_restart: Callable[[], None] = lambda: None
+    """Restarts the target; called by a shape."""
     verdict: Verdict | None = None
+    _best: dict[str, Histogram] | None = None
+    """What was timed in the greatest step of a sweep that stayed within the bounds."""
     _tallies: dict[str, Mapping[str, Any]] = field(default_factory=dict)
     _anomalies: int = 0
-    _users: int = 0
 
     @property
     def finished(self) -> bool:
@@ -78,7 +82,6 @@ class Run:
     def tick(self, users: int) -> Whole:
         """A second has passed: draw the curves on."""
         sums = self.sums()
-        self._users = users
         self.curves.add(time.time() - self.began, sums, users)
         if sums.anomalies > self._anomalies:
             more = sums.anomalies - self._anomalies
@@ -87,16 +90,65 @@ class Run:
         return sums
 
     def judged(self, sums: Whole) -> Verdict:
-        """The verdict on what was counted so far."""
-        bound_s = self.settings.age_bound_s
-        return judge(sums, self.settings.thresholds, self.problems, overload(sums, bound_s))
+        """The verdict on what was counted so far.
+
+        A sweep ends by breaking a bound, so what is held against them is its best step.
+        """
+        if self._best is not None:
+            sums = replace(sums, phases=self._best)
+        return judge(sums, self.settings.thresholds, self.problems, self.overloaded(sums))
+
+    def overloaded(self, sums: Whole) -> list[str]:
+        """Why the generator may have set the pace. A sweep is told at each step."""
+        if self.steps:
+            return list(self.steps[-1]["overloaded"])
+        return overload(sums, self.settings.age_bound_s)
+
+    def restart(self) -> None:
+        """Restart the target now."""
+        self.on_restart()
+
+    def step(self, users: int, seconds: float, live: float, before: Whole, after: Whole) -> bool:
+        """Judge a step of a sweep between two moments; tells whether it kept the bounds."""
+        phases = between(before, after)
+        lag = after.lag.since(before.lag)
+        sums = replace(
+            after,
+            phases=phases,
+            ledger=after.ledger - before.ledger,
+            lag=lag if lag.counts else after.lag,
+            health={
+                name: {**health, "busy_share": float(health.get("cpu_now", 0) >= BUSY_PERCENT)}
+                for name, health in after.health.items()
+            },
+        )
+        overloaded = overload(sums, self.settings.age_bound_s)
+        verdict = judge(sums, self.settings.thresholds, (), overloaded)
+        age = phases["event_age"]
+        met = verdict.word == "pass"
+        if met:
+            self._best = phases
+        self.steps.append(
+            {
+                "users": users,
+                "live": live,
+                "events": (after.counts["events"] - before.counts["events"]) / seconds,
+                "age_p50": age.percentile(0.5),
+                "age_p95": age.percentile(0.95),
+                "age_p99": age.percentile(0.99),
+                "anomalies": sums.anomalies,
+                "met": met,
+                "why": "" if met else verdict.reasons[0],
+                "overloaded": overloaded,
+            }
+        )
+        return met
 
     def finish(self) -> Verdict:
         """Give the verdict and write the reports."""
         self.ended = time.time()
-        last = self.curves.at[-1] if self.curves.at else 0.0
-        # A point needs a stretch of time: rates over a few milliseconds mean nothing.
-        sums = self.tick(self._users) if self.ended - self.began - last > LAST_S else self.sums()
+        # The last moments, in which all streams are cut, say nothing about the target.
+        sums = self.sums() if self.curves.at else self.tick(0)
         self.verdict = self.judged(sums)
         reports = self.settings.reports
         write_results(reports, self.verdict)
@@ -122,7 +174,7 @@ class Run:
             "age_bound_s": bound_s,
             "verdict": verdict.as_json(),
             "problems": self.problems,
-            "overloaded": overload(sums, bound_s),
+            "overloaded": self.overloaded(sums),
             "counts": dict(sums.counts),
             "kinds": dict(sums.kinds),
             "faults": sums.faults,
