@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import time
 from collections.abc import Callable
@@ -23,6 +24,8 @@ LATE_S: Final = 1.0
 """When the watch itself comes so much too late, nobody is called stuck on that round."""
 GONE_S: Final = 10.0
 """When no connection can be made for so long, the target has gone."""
+
+GC_THRESHOLD: Final = 50_000
 
 Fire = Callable[[str, str, float, int, "Exception | None"], None]
 
@@ -60,6 +63,9 @@ class Crowd:
         """What the system said of a target that has gone, "" while it is there."""
         self._gone_s = gone_s
         self._streams = 0
+        # Events are kept by the hundred thousand and hold no cycles: looking for some among them,
+        # again and again, would cost as much as parsing them.
+        gc.set_threshold(GC_THRESHOLD, 50, 100)
         self._records = os.open(records, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
         self._watch = gevent.spawn(self._watch_over)
 

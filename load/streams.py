@@ -53,7 +53,8 @@ class Stream(Watched):
         self.crowd = crowd
         self.job = job
         self.role = role
-        self.follower = Follower(job.truth, crowd.target.grammar, self._look_at)
+        looks = job.plan is not None or bool(crowd.target.profile.events.gates)
+        self.follower = Follower(job.truth, crowd.target.grammar, self._look_at if looks else None)
         self.began = time.time()
         self.connection_at = self.began
         self.dropped_at = 0.0
