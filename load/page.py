@@ -26,6 +26,8 @@ from .histogram import middle
 from .tally import CLEAN, WORDS
 
 FAULTS_MAX: Final = 12
+POLICY: Final = "default-src 'none'; base-uri 'none'; form-action 'none';"
+TEMPLATES: Final = ("index.html.j2", "body.html.j2", "compare.html.j2")
 MARKS_MAX: Final = 40
 HEADLINES: Final = {
     "pass": "Every stream was whole",
@@ -72,6 +74,33 @@ def live_body(run: Mapping[str, Any]) -> str:
     return str(_template("body.html.j2").render(_context(run, live=True)))
 
 
+def comparison(
+    before: Mapping[str, Any],
+    after: Mapping[str, Any],
+    rows: Sequence[Any],
+    figures: Sequence[Mapping[str, Any]],
+) -> str:
+    """The page about two runs."""
+    worse = [row.name for row in rows if row.worse]
+    better = [row.name for row in rows if row.better]
+    headline = "Something got worse" if worse else "Nothing got worse"
+    told = [f"worse: {', '.join(worse)}"] if worse else []
+    told += [f"better: {', '.join(better)}"] if better else []
+    return str(
+        _template("compare.html.j2").render(
+            policy=f"{POLICY} style-src 'unsafe-inline'",
+            style=Markup(style(themed=False)),
+            headline=headline,
+            reason=_sentence("; ".join(told) or "the two runs differ by no more than two runs do"),
+            worse=worse,
+            before=before,
+            after=after,
+            rows=rows,
+            figures=figures,
+        )
+    )
+
+
 @cache
 def part(name: str) -> str:
     """A file of the page."""
@@ -105,7 +134,7 @@ def style(*, themed: bool) -> str:
 @cache
 def _template(name: str) -> Any:
     environment = Environment(
-        loader=DictLoader({name: part(name) for name in ("index.html.j2", "body.html.j2")}),
+        loader=DictLoader({name: part(name) for name in TEMPLATES}),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
@@ -132,8 +161,7 @@ def _context(run: Mapping[str, Any], *, live: bool) -> dict[str, Any]:
     return {
         "run": {**run, "marks": run["marks"][:MARKS_MAX], "verdict": _with_words(verdict)},
         "live": live,
-        "policy": "default-src 'none'; base-uri 'none'; form-action 'none';"
-        f" style-src 'unsafe-inline';{allowed}",
+        "policy": f"{POLICY} style-src 'unsafe-inline';{allowed}",
         "style": Markup(style(themed=live)),
         "script": Markup(script),
         "word": word,
