@@ -63,6 +63,8 @@ class Conducting:
         self._background: list[gevent.Greenlet] = []
         self._finals: set[str] = set()
         self._ending = False
+        self._stopping = False
+        """The users are being ended: what is counted now is no more the target's."""
         runner = environment.runner
         assert runner is not None
         self._is_worker = isinstance(runner, WorkerRunner)
@@ -74,6 +76,7 @@ class Conducting:
             runner.register_message(SHARE, self._told_share)
         events: Any = environment.events
         events.test_start.add_listener(self._test_start)
+        events.test_stopping.add_listener(self._test_stopping)
         events.test_stop.add_listener(self._test_stop)
         events.quitting.add_listener(self._quitting)
         events.user_error.add_listener(self._user_failed)
@@ -113,7 +116,7 @@ class Conducting:
         return target
 
     def _test_start(self, **_: Any) -> None:
-        self._ending = False
+        self._ending = self._stopping = False
         self._finals = set()
         if not self._is_worker:
             self.run = Run(self.settings, self.environment.host or "")
@@ -207,7 +210,7 @@ class Conducting:
         while True:
             gevent.sleep(TELL_S)
             run, runner = self.run, self.environment.runner
-            if run is None or runner is None:
+            if run is None or runner is None or self._stopping:
                 continue
             if isinstance(runner, MasterRunner):
                 self._notice_deaths(run, runner)
@@ -267,6 +270,9 @@ class Conducting:
         runner = self.environment.runner
         if runner is not None:
             runner.stop()
+
+    def _test_stopping(self, **_: Any) -> None:
+        self._stopping = True
 
     def _test_stop(self, **_: Any) -> None:
         if self._arrivals is not None:

@@ -11,6 +11,7 @@ from .histogram import SHARES
 from .tally import PHASES, WORDS, Whole
 
 SCHEMA: Final = 1
+EXAMPLES_MAX: Final = 3
 EXIT: Final = {"pass": 0, "fail": 1, "error": 2, "inconclusive": 3}
 _THRESHOLD: Final = re.compile(
     r"\s*(?P<phase>[a-z_]+)\.(?P<share>p[\d.]+|max)\s*<\s*(?P<bound>\d+(\.\d+)?)\s*(s)?\s*"
@@ -106,8 +107,12 @@ def judge(
     unknown = [each for each in judged if each.value is None]
     reasons = [_said(each) for each in missed]
     if sums.anomalies:
-        examples = sums.faults[:3]
-        reasons += [f"{each['word']}: {each['message']} (job {each['job']})" for each in examples]
+        # One example of each kind says more than three of one.
+        examples = {(each["word"], each["message"]): each for each in reversed(sums.faults)}
+        reasons += [
+            f"{each['word']}: {each['message']} (job {each['job']})"
+            for each in list(reversed(examples.values()))[:EXAMPLES_MAX]
+        ]
     reasons += problems
     if not sums.judged:
         stopped = sums.ledger["stopped"]
