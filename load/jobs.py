@@ -28,6 +28,7 @@ CANCEL_S: Final = 0.6
 PAYLOAD_BYTES: Final = 200
 KEPT: Final = 24
 """Ended jobs that may still be joined; each keeps its events in memory."""
+CROWD_TURN: Final = 3
 ALONE_S: Final = 60.0
 """A job whose end nobody has seen for so long is no longer offered to anybody."""
 
@@ -161,14 +162,20 @@ class Jobs:
         self._ended: deque[Job] = deque(maxlen=KEPT)
         self._taken: Counter[tuple[str, str]] = Counter()
         self._turn = 0
+        self._after = False
 
     def add(self, job: Job) -> None:
         self._running.append(job)
 
+    def after_is_next(self) -> bool:
+        """Whether who joins next comes after a job's end: in turn."""
+        self._after = not self._after
+        return self._after
+
     def to_join(self, ended: bool) -> Job | None:
         """A running or an ended job of the kind that has been taken least; None: there is none.
 
-        Of running jobs every second one given is that with most readers, so that crowds gather.
+        Of running jobs every third one given is that with most readers, so that crowds gather.
         """
         self._sort_out()
         when = "after" if ended else "during"
@@ -176,7 +183,7 @@ class Jobs:
         if not offered:
             return None
         self._turn += not ended
-        if not ended and self._turn % 2:
+        if not ended and self._turn % CROWD_TURN == 0:
             return max(offered, key=lambda job: job.readers)
         chosen = min(offered, key=lambda job: (self._taken[when, job.kind], -job.accepted_at))
         self._taken[when, chosen.kind] += 1

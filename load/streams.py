@@ -23,6 +23,9 @@ RETRY_S: Final = 0.2
 """Between two tries to connect."""
 OPENED_LATE: Final = frozenset({408, 425, 429, 500, 502, 503, 504})
 """Answers after which a client comes back."""
+SLOW_BUFFER_BYTES: Final = 131_072
+"""What the system takes in for a slow reader. Less than twice the loopback's segments would make
+the target wait for TCP's timers, from the first byte on, and that is not the reader's slowness."""
 PAGES_MAX: Final = 1000
 ANOMALIES_MAX: Final = 5
 
@@ -45,7 +48,7 @@ class Stream(Watched):
         """
         Args:
             role: what kind of reader it is, for the record.
-            ages: whether its event ages tell something of the target, not of its own slowness.
+            ages: whether its ages and gaps tell something of the target, not of its own slowness.
             read_bytes, pause_s: it takes so much and then rests so long.
             leaves: asked after each read whether to drop the connection and come back.
             stays_s: it goes away for good after so long; 0: it stays to the end.
@@ -102,7 +105,7 @@ class Stream(Watched):
         asked = time.time()
         try:
             exchange = self.crowd.target.open(
-                self.job, follower.cursor, self._read_bytes if self._pause_s else 0
+                self.job, follower.cursor, SLOW_BUFFER_BYTES if self._pause_s else 0
             )
         except WireError as error:
             return self._try_again(error)
@@ -175,12 +178,12 @@ class Stream(Watched):
                     if first:
                         first = False
                         self._first_event(at)
-                    else:
+                    elif self._ages:
                         gap = at - self._event_at
                         self._gap_max = max(self._gap_max, gap)
                         index = bucket(gap)
                         gaps[index] = gaps.get(index, 0) + 1
-                    if came > 1:
+                    if came > 1 and self._ages:
                         gaps[least_gap] = gaps.get(least_gap, 0) + came - 1
                     self._event_at = at
                     if self._ages:

@@ -25,9 +25,9 @@ SLOW_S: Final = 0.05
 SLOW_EVENTS_MAX: Final = 400
 """A slow reader takes about forty frames a second; longer jobs would outlast any run."""
 DROPS_MAX: Final = 6
-HERD_S: Final = 3.0
+HERD_S: Final = 1.0
 """All herds of all processes drop at the same moments: whole multiples of this, by the clock."""
-HERD_PLAN: Final = Plan(600, 12, "completed")
+HERD_PLAN: Final = Plan(250, 12, "completed")
 ABUSED: Final = Plan(10, 0, "completed")
 ABUSE_EXTRA: Final = 3
 """So many starts beyond the quota."""
@@ -78,7 +78,7 @@ def start_and_read(crowd: Crowd) -> None:
 
 def join_late(crowd: Crowd) -> None:
     """Join a job that runs, or one that is over, in turn."""
-    job = _to_join(crowd, ended=crowd.number() % 2 == 0)
+    job = _to_join(crowd, ended=crowd.jobs.after_is_next())
     if job is None:
         start_and_read(crowd)
         return

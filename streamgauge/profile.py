@@ -225,11 +225,11 @@ class Metrics:
 class Load:
     """What the crowd of a load test is made of: shares of its users, 0 for none of a kind."""
 
-    starters: int = 8
+    starters: int = 7
     """Start jobs and read them."""
-    late_joiners: int = 6
+    late_joiners: int = 8
     """Join jobs that run or are over."""
-    flaky_readers: int = 5
+    flaky_readers: int = 4
     """Drop their connection at random points and come back with their cursor."""
     pollers: int = 3
     slow_readers: int = 3
