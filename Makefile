@@ -89,4 +89,4 @@ $(INSTALLED): requirements.lock pyproject.toml
 	@touch $(INSTALLED)
 
 clean:
-	rm -rf .venv .venv-* .mypy_cache .ruff_cache .hypothesis build *.egg-info reports/conformance reports/mutants
+	rm -rf .venv .venv-* .mypy_cache .ruff_cache .hypothesis build *.egg-info reports/conformance reports/load reports/mutants

@@ -222,6 +222,24 @@ class Metrics:
 
 
 @dataclass(frozen=True, slots=True)
+class Load:
+    """What the crowd of a load test is made of: shares of its users, 0 for none of a kind."""
+
+    starters: int = 7
+    """Start jobs and read them."""
+    late_joiners: int = 8
+    """Join jobs that run or are over."""
+    flaky_readers: int = 4
+    """Drop their connection at random points and come back with their cursor."""
+    pollers: int = 3
+    slow_readers: int = 3
+    herd: int = 4
+    """Read one job and all drop at once."""
+    quota_abusers: int = 1
+    """Start more jobs than a client may, and expect to be refused."""
+
+
+@dataclass(frozen=True, slots=True)
 class Auth:
     """What every request carries. Values come from the environment: "env:NAME"."""
 
@@ -271,6 +289,7 @@ class Profile:
     declared: Declared = field(default_factory=Declared)
     capabilities: Capabilities = field(default_factory=Capabilities)
     metrics: Metrics = field(default_factory=Metrics)
+    load: Load = field(default_factory=Load)
     auth: Auth = field(default_factory=Auth)
     hooks: Hooks = field(default_factory=Hooks)
     origin: str = ""
