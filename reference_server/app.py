@@ -100,6 +100,7 @@ def build_parts(
         hot_bytes=HOT_BYTES,
         poll_interval_s=POLL_INTERVAL_S,
         poll_alone_s=POLL_INTERVAL_ALONE_S if store.durable else None,
+        handed=lambda emitted_s, readers: metrics.events_handed(clock.now() - emitted_s, readers),
     )
     pipelines = Pipelines(time_scale=settings.pipeline_time_scale)
     runner = Runner(

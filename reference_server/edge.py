@@ -1,10 +1,11 @@
 """The one module that knows Hypercorn's insides.
 
-Five things cannot be done through ASGI, and a server that streams for minutes needs them all:
-cutting a reader that accepts nothing (a generator parked in `send` cannot time out), ending a half-
-sent answer visibly on HTTP/2, keeping what is buffered for an HTTP/2 stream bounded, refusing one
-stream too many without harm to the others, and putting a problem document into the answer to a body
-whose framing turns out to be broken.
+Six things cannot be done through ASGI, and a server that streams for minutes needs them all:
+writing the same bytes to a thousand connections without waking a task for each, cutting a reader
+that accepts nothing (a generator parked in `send` cannot time out), ending a half-sent answer
+visibly on HTTP/2, keeping what is buffered for an HTTP/2 stream bounded, refusing one stream too
+many without harm to the others, and putting a problem document into the answer to a body whose
+framing turns out to be broken.
 Hypercorn's `send` is a bound method of the stream, which leads to protocol, server and transport.
 Everything that is used on the way is checked at start by `check_hypercorn`.
 """
@@ -159,12 +160,23 @@ class BoundedStreamBuffer(StreamBuffer):
         return data
 
 
+#: Where a request's scope holds the connection that its answer may be handed to.
+_OUTLET: Final = "reference_server.outlet"
+
+
+def outlet_of(scope: Scope) -> Connection | None:
+    """The connection of a request, for `Connection.hand`; None where that is never possible."""
+    outlet: Connection | None = scope.get("extensions", {}).get(_OUTLET)
+    return outlet
+
+
 class Connection:
     """One request's hold on the connection that it came by."""
 
     __slots__ = (
         "_buffered_bytes",
         "_finished",
+        "_hand_to",
         "_http",
         "_protocol",
         "_started",
@@ -178,6 +190,7 @@ class Connection:
         self._tcp: TCPServer = self._protocol.send.__self__
         self._started = False
         self._finished = False
+        self._hand_to: asyncio.WriteTransport | None = None
         self._writing_since_s: float | None = None
         self._buffered_bytes = 0
         if isinstance(self._protocol, H2Protocol):
@@ -199,8 +212,42 @@ class Connection:
         finally:
             self._writing_since_s = None
         self._started = True
-        if message["type"] == "http.response.body" and not message.get("more_body", False):
+        if message["type"] == "http.response.start":
+            self._hand_to = self._transport_for_chunks(message)
+        elif message["type"] == "http.response.body" and not message.get("more_body", False):
             self._finished = True
+            self._hand_to = None
+
+    def hand(self, chunk: bytes) -> bool:
+        """Write a whole HTTP/1.1 chunk at once, past Hypercorn and h11, or refuse it.
+
+        Refused are connections of another kind, and those whose peer has yet to take what was
+        written before: so at most one chunk is ever unsent that nobody waits for. The caller sees
+        to it that no `send` is under way.
+        """
+        transport = self._hand_to
+        if transport is None or transport.get_write_buffer_size() or transport.is_closing():
+            return False
+        transport.write(chunk)
+        return True
+
+    def _transport_for_chunks(self, start: Message) -> asyncio.WriteTransport | None:
+        """The transport, where the answer that begins so has a body in chunks; else None.
+
+        A chunk leaves no trace in h11, which counts nothing in a body of this kind: it can go on
+        with chunks of its own and with the last one.
+        """
+        if not isinstance(self._protocol, H11Protocol):
+            return None
+        framing = {b"content-length", b"transfer-encoding"}
+        chunked = (
+            self._protocol.connection.our_state is h11.SEND_BODY
+            and self._http.scope["http_version"] == "1.1"
+            and self._http.scope["method"] != "HEAD"
+            and start["status"] == 200
+            and not any(name.lower() in framing for name, _ in start["headers"])
+        )
+        return self._tcp.writer.transport if chunked else None
 
     def buffered_bytes(self) -> int:
         """Bytes that the peer has not taken yet."""
@@ -250,8 +297,11 @@ class Edge:
         *,
         stalled_reader_s: float,
         on_cut: Callable[[], None],
+        direct_writes: bool,
     ) -> None:
+        """`direct_writes`: let streams hand events to their connections."""
         self._app = app
+        self._direct_writes = direct_writes
         self._stalled_reader_s = stalled_reader_s
         self._on_cut = on_cut
         self._live: set[Connection] = set()
@@ -262,6 +312,9 @@ class Edge:
             await self._app(scope, receive, send)
             return
         connection = Connection(send)
+        if self._direct_writes:
+            extensions = {**scope.get("extensions", {}), _OUTLET: connection}
+            scope = {**scope, "extensions": extensions}
         self._servers.add(connection.server)
         self._live.add(connection)
         try:

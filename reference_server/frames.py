@@ -56,6 +56,11 @@ class FrameEncoder:
         return missing
 
 
+def http_chunk(data: bytes) -> bytes:
+    """Frames as one chunk of HTTP/1.1's chunked coding (RFC 9112 §7.1); `data` is not empty."""
+    return b"%x\r\n%b\r\n" % (len(data), data)
+
+
 def padding(size_bytes: int) -> bytes:
     """Comment lines of exactly `size_bytes` bytes; 0 or at least 2."""
     lines: list[bytes] = []

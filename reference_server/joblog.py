@@ -9,15 +9,26 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from typing import Final
+from typing import Final, Protocol
 
 from .clock import unix_seconds
 from .events import QUEUED, TERMINAL_STATUSES, Event
+from .frames import http_chunk
 from .hotring import Batch, HotRing
 from .store.base import Run, Store
 
 #: Events in one store read: with frames of 4 KiB one write's worth.
 PAGE_EVENTS: Final = 256
+#: The most that is handed to a connection in one go, and so what a reader who stops reading can
+#: pin beyond the kernel's own buffers.
+HANDED_BYTES_MAX: Final = 65_536
+
+
+class Outlet(Protocol):
+    """A connection that can take part of a body at once, past its stream's task."""
+
+    def hand(self, chunk: bytes) -> bool:
+        """Write a whole chunk of HTTP/1.1's chunked coding; False where it must go by the task."""
 
 
 class Reader:
@@ -25,14 +36,25 @@ class Reader:
 
     The timer is not moved with every event: when it fires too early it is set again, so that a
     busy stream has one timer per heartbeat interval and not one per event.
+
+    Events can be handed to a reader that waits: its task has then written all that it was given,
+    and writes nothing before it is woken, so that nobody else is writing to the connection.
     """
 
-    def __init__(self, cursor: int = 0) -> None:
+    def __init__(self, cursor: int = 0, outlet: Outlet | None = None) -> None:
         self.cursor = cursor
+        self.outlet = outlet
+        self.handed_s = 0.0
+        """When events were last handed over, by the loop's clock."""
         self._woken = False
         self._until = 0.0
         self._waiter: asyncio.Future[bool] | None = None
         self._timer: asyncio.TimerHandle | None = None
+
+    @property
+    def waits(self) -> bool:
+        """Whether its task is in `wait` and has not been woken yet."""
+        return self._waiter is not None and not self._waiter.done()
 
     def wake(self) -> None:
         """Let `wait` return: the one that runs now, or else the next one."""
@@ -89,6 +111,7 @@ class JobLog:
         ring: HotRing,
         account: Callable[[JobLog, int], None],
         watch: Callable[[JobLog], None],
+        handed: Callable[[float, int], None],
     ) -> None:
         self.job_id = job_id
         self.head = 0
@@ -100,6 +123,7 @@ class JobLog:
         self._ring = ring
         self._account = account
         self._watch = watch
+        self._handed = handed
         self._pages: dict[tuple[int, int], asyncio.Task[Batch]] = {}
         self._shared: tuple[int, int, int, Batch] | None = None
 
@@ -124,6 +148,37 @@ class JobLog:
     def wake(self) -> None:
         for reader in self.readers:
             reader.wake()
+
+    def hand_out(self, events: Sequence[Event], frames: Sequence[bytes]) -> None:
+        """Give new events to every reader who waits for just these, and wake all the others.
+
+        One pass, one write per reader, the same bytes for all. Whoever is further behind, still
+        has unsent bytes, or gets more than is handed out in one go, reads on from its cursor; so
+        do all at the log's end, because that ends their answers as well.
+        """
+        count = _fitting(frames, HANDED_BYTES_MAX)
+        if not count or self.ended or self.head != events[-1].id:
+            self.wake()
+            return
+        after, last = events[0].id - 1, events[count - 1].id
+        chunk = http_chunk(b"".join(frames[:count]))
+        now_s = asyncio.get_running_loop().time()
+        handed = 0
+        for reader in tuple(self.readers):
+            if (
+                reader.outlet is not None
+                and reader.cursor == after
+                and reader.waits
+                and reader.outlet.hand(chunk)
+            ):
+                reader.cursor = last
+                reader.handed_s = now_s
+                handed += 1
+                if last == self.head:
+                    continue
+            reader.wake()
+        if handed:
+            self._handed(unix_seconds(events[count - 1].timestamp), handed)
 
     def cool(self) -> None:
         """Give up the hot frames; readers fall back to the store."""
@@ -220,3 +275,13 @@ class JobLog:
         for event, frame in zip(events, frames, strict=True):
             self._ring.push(event, frame)
         self._account(self, self._ring.nbytes - before)
+
+
+def _fitting(frames: Sequence[bytes], bytes_max: int) -> int:
+    """How many of the first frames are `bytes_max` or less together."""
+    size = 0
+    for count, frame in enumerate(frames):
+        size += len(frame)
+        if size > bytes_max:
+            return count
+    return len(frames)

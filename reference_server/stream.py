@@ -1,9 +1,10 @@
 """A live stream: one reader's way through a job's log, from its cursor to the end (protocol §3-§6).
 
 Replay and live are the same loop at different distances from the log's head, so there is no moment
-at which a joining reader could miss an event or get one twice. The generator must never raise: the
-status line is out, and an answer that breaks off looks like a network fault on HTTP/1.1 and like
-nothing at all on HTTP/2.
+at which a joining reader could miss an event or get one twice. A stream that waits at the head may
+be handed new events past this loop, by `JobLog.hand_out`: it finds its cursor moved. The generator
+must never raise: the status line is out, and an answer that breaks off looks like a network fault
+on HTTP/1.1 and like nothing at all on HTTP/2.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from typing import Final
 from .clock import Clock
 from .events import QUEUED, to_json
 from .frames import FrameEncoder
-from .hub import JobLog, Reader
+from .hub import JobLog, Outlet, Reader
 from .lifecycle import Lifecycle
 from .metrics import Metrics
 from .store.base import StoreUnavailable
@@ -73,13 +74,18 @@ class Streams:
             lagging=lambda: sum(stream.lag > LAGGING_EVENTS for stream in self._open),
         )
 
-    def open(self, log: JobLog, cursor: int) -> AsyncGenerator[bytes, None]:
+    def open(
+        self, log: JobLog, cursor: int, outlet: Outlet | None = None
+    ) -> AsyncGenerator[bytes, None]:
         """The stream's bytes. Call it without awaiting anything since `log` was looked up.
+
+        Events may leave through `outlet` instead, while the generator waits for news. So whoever
+        gives one must hand the generator's bytes on unchanged and one after the other.
 
         The reader is attached here and not when the first byte is asked for: in between the hub
         could forget a log that nobody seems to read.
         """
-        stream = Stream(self, log, cursor)
+        stream = Stream(self, log, cursor, outlet)
         self._open.add(stream)
         log.attach(stream.reader)
         chunks = stream.chunks()
@@ -96,11 +102,13 @@ class Streams:
 class Stream:
     """One stream's state: a cursor, and when something was last sent."""
 
-    def __init__(self, streams: Streams, log: JobLog, cursor: int) -> None:
+    def __init__(
+        self, streams: Streams, log: JobLog, cursor: int, outlet: Outlet | None = None
+    ) -> None:
         self._streams = streams
         self._options = streams.options
         self.log = log
-        self.reader = Reader(cursor)
+        self.reader = Reader(cursor, outlet)
         self._requested = cursor
         self._live = False
         self._newest_emitted_s: float | None = None
@@ -233,14 +241,19 @@ class Stream:
 
     @property
     def _look_up_s(self) -> float:
-        heartbeat_s = self._sent_s + self._options.heartbeat_s
+        heartbeat_s = self._quiet_since_s + self._options.heartbeat_s
         if not self._options.max_s:
             return heartbeat_s
         return min(heartbeat_s, self._opened_s + self._options.max_s)
 
     @property
     def _heartbeat_due(self) -> bool:
-        return self._now() - self._sent_s >= self._options.heartbeat_s and not self._complete
+        quiet_s = self._now() - self._quiet_since_s
+        return quiet_s >= self._options.heartbeat_s and not self._complete
+
+    @property
+    def _quiet_since_s(self) -> float:
+        return max(self._sent_s, self.reader.handed_s)
 
 
 def _pieces(frames: Iterable[bytes]) -> Iterator[bytes]:
