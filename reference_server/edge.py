@@ -160,14 +160,14 @@ class BoundedStreamBuffer(StreamBuffer):
         return data
 
 
-#: Where a request's scope holds the connection that its answer may be handed to.
-_OUTLET: Final = "reference_server.outlet"
+#: Where a request's scope holds its connection.
+_CONNECTION: Final = "reference_server.connection"
 
 
-def outlet_of(scope: Scope) -> Connection | None:
-    """The connection of a request, for `Connection.hand`; None where that is never possible."""
-    outlet: Connection | None = scope.get("extensions", {}).get(_OUTLET)
-    return outlet
+def connection_of(scope: Scope) -> Connection | None:
+    """The connection that a request came by; None where nothing may be written to it directly."""
+    connection: Connection | None = scope.get("extensions", {}).get(_CONNECTION)
+    return connection
 
 
 class Connection:
@@ -176,8 +176,8 @@ class Connection:
     __slots__ = (
         "_buffered_bytes",
         "_finished",
-        "_hand_to",
         "_http",
+        "_outlet",
         "_protocol",
         "_started",
         "_tcp",
@@ -190,7 +190,7 @@ class Connection:
         self._tcp: TCPServer = self._protocol.send.__self__
         self._started = False
         self._finished = False
-        self._hand_to: asyncio.WriteTransport | None = None
+        self._outlet: asyncio.WriteTransport | None = None
         self._writing_since_s: float | None = None
         self._buffered_bytes = 0
         if isinstance(self._protocol, H2Protocol):
@@ -213,30 +213,22 @@ class Connection:
             self._writing_since_s = None
         self._started = True
         if message["type"] == "http.response.start":
-            self._hand_to = self._transport_for_chunks(message)
+            self._outlet = self._outlet_for(message)
         elif message["type"] == "http.response.body" and not message.get("more_body", False):
             self._finished = True
-            self._hand_to = None
+            self._outlet = None
 
-    def hand(self, chunk: bytes) -> bool:
-        """Write a whole HTTP/1.1 chunk at once, past Hypercorn and h11, or refuse it.
+    @property
+    def outlet(self) -> asyncio.WriteTransport | None:
+        """Where whole HTTP/1.1 chunks of this answer's body may be written past Hypercorn and h11.
 
-        Refused are connections of another kind, and those whose peer has yet to take what was
-        written before: so at most one chunk is ever unsent that nobody waits for. The caller sees
-        to it that no `send` is under way.
+        Only while no `send` is under way, and only before the answer's end. None for an answer of
+        another kind. Such a chunk leaves no trace in h11, which counts nothing in a body in chunks
+        and so goes on with its own, or with the last one.
         """
-        transport = self._hand_to
-        if transport is None or transport.get_write_buffer_size() or transport.is_closing():
-            return False
-        transport.write(chunk)
-        return True
+        return self._outlet
 
-    def _transport_for_chunks(self, start: Message) -> asyncio.WriteTransport | None:
-        """The transport, where the answer that begins so has a body in chunks; else None.
-
-        A chunk leaves no trace in h11, which counts nothing in a body of this kind: it can go on
-        with chunks of its own and with the last one.
-        """
+    def _outlet_for(self, start: Message) -> asyncio.WriteTransport | None:
         if not isinstance(self._protocol, H11Protocol):
             return None
         framing = {b"content-length", b"transfer-encoding"}
@@ -313,7 +305,7 @@ class Edge:
             return
         connection = Connection(send)
         if self._direct_writes:
-            extensions = {**scope.get("extensions", {}), _OUTLET: connection}
+            extensions = {**scope.get("extensions", {}), _CONNECTION: connection}
             scope = {**scope, "extensions": extensions}
         self._servers.add(connection.server)
         self._live.add(connection)

@@ -25,10 +25,16 @@ HANDED_BYTES_MAX: Final = 65_536
 
 
 class Outlet(Protocol):
-    """A connection that can take part of a body at once, past its stream's task."""
+    """The sending side of a connection whose answer has a body in chunks; a transport is one."""
 
-    def hand(self, chunk: bytes) -> bool:
-        """Write a whole chunk of HTTP/1.1's chunked coding; False where it must go by the task."""
+    def is_closing(self) -> bool:
+        """Whether nothing can be written any more."""
+
+    def get_write_buffer_size(self) -> int:
+        """Bytes that the peer has yet to take."""
+
+    def write(self, data: bytes) -> None:
+        """Send one whole chunk of HTTP/1.1's chunked coding."""
 
 
 class Reader:
@@ -41,24 +47,29 @@ class Reader:
     and writes nothing before it is woken, so that nobody else is writing to the connection.
     """
 
-    def __init__(self, cursor: int = 0, outlet: Outlet | None = None) -> None:
+    # A pass over a thousand readers costs what it has to fetch into the processor's cache.
+    __slots__ = (
+        "__weakref__", "_timer", "_until", "_waiter", "_woken", "cursor", "handed_s", "outlet",
+        "waits",
+    )  # fmt: skip
+
+    def __init__(self, cursor: int = 0) -> None:
         self.cursor = cursor
-        self.outlet = outlet
+        self.outlet: Outlet | None = None
+        """Where events can be handed to it, for as long as that is so."""
         self.handed_s = 0.0
         """When events were last handed over, by the loop's clock."""
+        self.waits = False
+        """Whether its task is in `wait` and has not been woken yet."""
         self._woken = False
         self._until = 0.0
         self._waiter: asyncio.Future[bool] | None = None
         self._timer: asyncio.TimerHandle | None = None
 
-    @property
-    def waits(self) -> bool:
-        """Whether its task is in `wait` and has not been woken yet."""
-        return self._waiter is not None and not self._waiter.done()
-
     def wake(self) -> None:
         """Let `wait` return: the one that runs now, or else the next one."""
         self._woken = True
+        self.waits = False
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(True)
 
@@ -74,11 +85,13 @@ class Reader:
         self._waiter = loop.create_future()
         if self._timer is None or self._timer.when() > until:
             self._arm(loop)
+        self.waits = True
         try:
             if await self._waiter:
                 self._woken = False
         finally:
             self._waiter = None
+            self.waits = False
 
     def close(self) -> None:
         """Give the timer back."""
@@ -97,6 +110,7 @@ class Reader:
         if loop.time() < self._until:
             self._arm(loop)
         else:
+            self.waits = False
             self._waiter.set_result(False)
 
 
@@ -165,12 +179,15 @@ class JobLog:
         now_s = asyncio.get_running_loop().time()
         handed = 0
         for reader in tuple(self.readers):
+            outlet = reader.outlet
             if (
-                reader.outlet is not None
+                reader.waits
                 and reader.cursor == after
-                and reader.waits
-                and reader.outlet.hand(chunk)
+                and outlet is not None
+                and not outlet.get_write_buffer_size()
+                and not outlet.is_closing()
             ):
+                outlet.write(chunk)
                 reader.cursor = last
                 reader.handed_s = now_s
                 handed += 1

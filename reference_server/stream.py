@@ -14,7 +14,7 @@ import logging
 import weakref
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Protocol
 
 from .clock import Clock
 from .events import QUEUED, to_json
@@ -36,6 +36,13 @@ LAGGING_EVENTS: Final = 500
 RECYCLE_DELIVERY_S: Final = 1.0
 STORE_RETRY_S: Final = 0.5
 _LOG: Final = logging.getLogger(__name__)
+
+
+class HasOutlet(Protocol):
+    """A connection that may have an outlet once the answer's head has been sent."""
+
+    @property
+    def outlet(self) -> Outlet | None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,17 +82,17 @@ class Streams:
         )
 
     def open(
-        self, log: JobLog, cursor: int, outlet: Outlet | None = None
+        self, log: JobLog, cursor: int, connection: HasOutlet | None = None
     ) -> AsyncGenerator[bytes, None]:
         """The stream's bytes. Call it without awaiting anything since `log` was looked up.
 
-        Events may leave through `outlet` instead, while the generator waits for news. So whoever
-        gives one must hand the generator's bytes on unchanged and one after the other.
+        Events may go to the connection's outlet instead, while the generator waits for news. So
+        whoever gives a connection must send it the generator's bytes unchanged and in turn.
 
         The reader is attached here and not when the first byte is asked for: in between the hub
         could forget a log that nobody seems to read.
         """
-        stream = Stream(self, log, cursor, outlet)
+        stream = Stream(self, log, cursor, connection)
         self._open.add(stream)
         log.attach(stream.reader)
         chunks = stream.chunks()
@@ -103,12 +110,13 @@ class Stream:
     """One stream's state: a cursor, and when something was last sent."""
 
     def __init__(
-        self, streams: Streams, log: JobLog, cursor: int, outlet: Outlet | None = None
+        self, streams: Streams, log: JobLog, cursor: int, connection: HasOutlet | None = None
     ) -> None:
         self._streams = streams
         self._options = streams.options
         self.log = log
-        self.reader = Reader(cursor, outlet)
+        self.reader = Reader(cursor)
+        self._by = connection
         self._requested = cursor
         self._live = False
         self._newest_emitted_s: float | None = None
@@ -125,6 +133,8 @@ class Stream:
         """Everything that is written after the headers; ends normally whatever happens."""
         try:
             yield self._connection()
+            if self._by is not None:
+                self.reader.outlet = self._by.outlet
             if self.log.status == QUEUED and not self._turned_away:
                 await self._announce()
             while not self._complete:

@@ -7,7 +7,7 @@ from typing import Final
 from quart import Response, request
 
 from ..cursors import stream_cursor
-from ..edge import outlet_of
+from ..edge import connection_of
 from ..hub import Hub
 from ..stream import Streams
 from .requests import require_acceptable, require_job_id, unknown_job
@@ -43,8 +43,8 @@ class StreamApi:
             return no_content()
         if request.method == "HEAD":
             return event_stream(Response(b""))
-        outlet = outlet_of(request.scope)  # type: ignore[arg-type]  # ASGI, typed differently
-        return event_stream(Response(self._streams.open(log, cursor, outlet)))
+        connection = connection_of(request.scope)  # type: ignore[arg-type]  # ASGI, typed differently
+        return event_stream(Response(self._streams.open(log, cursor, connection)))
 
 
 def event_stream(response: Response) -> Response:
