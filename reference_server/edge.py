@@ -14,7 +14,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
+from contextlib import aclosing
 from typing import Any, Final
 from weakref import WeakSet
 
@@ -174,6 +175,7 @@ class Connection:
     """One request's hold on the connection that it came by."""
 
     __slots__ = (
+        "_body",
         "_buffered_bytes",
         "_finished",
         "_http",
@@ -191,6 +193,7 @@ class Connection:
         self._started = False
         self._finished = False
         self._outlet: asyncio.WriteTransport | None = None
+        self._body: AsyncGenerator[bytes, None] | None = None
         self._writing_since_s: float | None = None
         self._buffered_bytes = 0
         if isinstance(self._protocol, H2Protocol):
@@ -203,7 +206,44 @@ class Connection:
     def server(self) -> TCPServer:
         return self._tcp
 
+    def stream(self, body: AsyncGenerator[bytes, None]) -> None:
+        """Send this body instead of the application's, once the application has returned.
+
+        A stream lives for minutes or hours. Until its end a framework keeps a request, its tasks
+        and contexts for it, and passes each piece through all of them, for nothing.
+        """
+        self._body = body
+
     async def send(self, message: Message) -> None:
+        """Hand an application's message to Hypercorn."""
+        if self._body is not None:
+            if message["type"] == "http.response.body":
+                return
+            if message["type"] == "http.response.start" and message["status"] != 200:
+                self._body = None  # the application thought better of it
+        await self._send(message)
+
+    async def send_stream(self, receive: Receive) -> None:
+        """Send the body given to `stream`, where there is one, until its end or the peer's."""
+        body, self._body = self._body, None
+        if body is None or not self._started:
+            return
+        task = asyncio.current_task()
+        assert task is not None
+        leaving = asyncio.create_task(_cancel_on_disconnect(receive, task))
+        try:
+            async with aclosing(body):
+                async for piece in body:
+                    await self._send(_body_message(piece, more=True))
+            await self._send(_body_message(b"", more=False))
+        except asyncio.CancelledError:
+            if not leaving.done() or leaving.cancelled():
+                raise
+            task.uncancel()  # the peer is gone, and that is all
+        finally:
+            leaving.cancel()
+
+    async def _send(self, message: Message) -> None:
         """Hand a message to Hypercorn, noting how long that takes."""
         self._writing_since_s = asyncio.get_running_loop().time()
         self._buffered_bytes = self.buffered_bytes()
@@ -280,6 +320,16 @@ class Connection:
             await self.cut()
 
 
+def _body_message(body: bytes, *, more: bool) -> Message:
+    return {"type": "http.response.body", "body": body, "more_body": more}
+
+
+async def _cancel_on_disconnect(receive: Receive, task: asyncio.Task[Any]) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+    task.cancel()
+
+
 class Edge:
     """The outermost ASGI layer: knows every live request and every connection that had one."""
 
@@ -311,6 +361,7 @@ class Edge:
         self._live.add(connection)
         try:
             await self._app(scope, receive, connection.send)
+            await connection.send_stream(receive)
         finally:
             self._live.discard(connection)
             await connection.cut_if_unfinished()

@@ -63,6 +63,8 @@ def http_chunk(data: bytes) -> bytes:
 
 def padding(size_bytes: int) -> bytes:
     """Comment lines of exactly `size_bytes` bytes; 0 or at least 2."""
+    if _COMMENT_MIN_BYTES <= size_bytes <= _COMMENT_MAX_BYTES:
+        return b":%b\n" % (_SPACE * (size_bytes - _COMMENT_MIN_BYTES))
     lines: list[bytes] = []
     while size_bytes > 0:
         line_bytes = min(size_bytes, _COMMENT_MAX_BYTES)

@@ -66,6 +66,14 @@ class Reader:
         self._waiter: asyncio.Future[bool] | None = None
         self._timer: asyncio.TimerHandle | None = None
 
+    def hand(self, chunk: bytes) -> bool:
+        """Write a chunk at once; False where its task has to, because the peer lags behind."""
+        outlet = self.outlet
+        if outlet is None or outlet.get_write_buffer_size() or outlet.is_closing():
+            return False
+        outlet.write(chunk)
+        return True
+
     def wake(self) -> None:
         """Let `wait` return: the one that runs now, or else the next one."""
         self._woken = True
@@ -139,6 +147,7 @@ class JobLog:
         self._watch = watch
         self._handed = handed
         self._pages: dict[tuple[int, int], asyncio.Task[Batch]] = {}
+        self._page_events = PAGE_EVENTS
         self._shared: tuple[int, int, int, Batch] | None = None
 
     @property
@@ -179,15 +188,7 @@ class JobLog:
         now_s = asyncio.get_running_loop().time()
         handed = 0
         for reader in tuple(self.readers):
-            outlet = reader.outlet
-            if (
-                reader.waits
-                and reader.cursor == after
-                and outlet is not None
-                and not outlet.get_write_buffer_size()
-                and not outlet.is_closing()
-            ):
-                outlet.write(chunk)
+            if reader.waits and reader.cursor == after and reader.hand(chunk):
                 reader.cursor = last
                 reader.handed_s = now_s
                 handed += 1
@@ -249,7 +250,7 @@ class JobLog:
         """One bounded read of the store, encoded."""
         upto = self.head
         events = await self._store.read(
-            self.job_id, after, upto=upto, limit=PAGE_EVENTS, max_bytes=max_bytes
+            self.job_id, after, upto=upto, limit=self._page_events, max_bytes=max_bytes
         )
         if not events or events[0].id != after + 1:
             await self._overtaken(events)
@@ -263,6 +264,9 @@ class JobLog:
             data.append(frame)
             size += len(frame)
         used = events[: len(data)]
+        # Padding may fill a page long before the payloads do: read no more next time than fits.
+        short = len(used) < len(events)
+        self._page_events = len(used) if short else min(2 * self._page_events, PAGE_EVENTS)
         self._keep_hot(used, data)
         return Batch(data, used[-1].id, unix_seconds(used[-1].timestamp))
 

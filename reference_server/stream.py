@@ -18,7 +18,7 @@ from typing import Final, Protocol
 
 from .clock import Clock
 from .events import QUEUED, to_json
-from .frames import FrameEncoder
+from .frames import FrameEncoder, http_chunk
 from .hub import JobLog, Outlet, Reader
 from .lifecycle import Lifecycle
 from .metrics import Metrics
@@ -146,7 +146,10 @@ class Stream:
                     yield gap
                     self._sent_s = self._now()
                 for piece in await self._due():
-                    yield piece
+                    if self.reader.hand(http_chunk(piece)):
+                        await asyncio.sleep(0)  # the event loop sends it at the end of its turn
+                    else:
+                        yield piece
                     self._sent_s = self._now()
                 self._note_latency()
                 if self.lag:

@@ -44,7 +44,11 @@ class StreamApi:
         if request.method == "HEAD":
             return event_stream(Response(b""))
         connection = connection_of(request.scope)  # type: ignore[arg-type]  # ASGI, typed differently
-        return event_stream(Response(self._streams.open(log, cursor, connection)))
+        chunks = self._streams.open(log, cursor, connection)
+        if connection is None:
+            return event_stream(Response(chunks))
+        connection.stream(chunks)
+        return event_stream(Response(b""))
 
 
 def event_stream(response: Response) -> Response:

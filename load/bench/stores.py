@@ -1,0 +1,111 @@
+"""What batching appends buys in SQLite, and what the store costs the fan-out.
+
+A hundred emitters append one event after the other, each waiting for its own to be confirmed, as
+pipelines do: once through the reference server's store, where whatever is due together shares a
+transaction, and once with a transaction for each event. Both on a file that every commit flushes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import tempfile
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Final
+
+import aiosqlite
+
+from reference_server.clock import Clock
+from reference_server.events import Draft
+from reference_server.store import NewRun
+from reference_server.store.sqlite import SqliteStore
+
+from .client import Client
+from .parts import Bench
+from .subjects import Plan
+
+EMITTERS: Final = 100
+RATE: Final = f"appends, SQLite synchronous=FULL, {EMITTERS} emitters"
+WAIT_P99: Final = f"append p99, SQLite synchronous=FULL, {EMITTERS} emitters"
+FANOUT_RATE: Final = "deliveries of a job without pauses, 200 readers"
+SHARED: Final = "shared transactions"
+SINGLE: Final = "a transaction an event"
+_SECONDS: Final = 3.0
+_PAYLOAD: Final = '{"text":"' + "x" * 300 + '"}'
+_EVENTS: Final = 640
+_READERS: Final = 200
+
+Append = Callable[[str, Draft], Awaitable[object]]
+
+
+def store(bench: Bench, turn: int) -> None:
+    """Both ways of appending, and both stores under a job that emits as fast as it can."""
+    sides = [(SHARED, _shared), (SINGLE, _single)]
+    for name, measure in sides[turn % 2 :] + sides[: turn % 2]:
+        with tempfile.TemporaryDirectory(prefix="bench-") as folder:
+            rate, p99_s = asyncio.run(measure(Path(folder) / "bench.db"))
+        bench.samples.add(turn, RATE, name, "events/s", rate)
+        bench.samples.add(turn, WAIT_P99, name, "ms", p99_s * 1000)
+    with bench.serving(turn, (), ("memory", "sqlite")) as servers:
+        for subject in servers:
+            plan = Plan(_READERS, _EVENTS, _EVENTS, 0)
+            with subject.job(plan) as job, Client(bench.client, job.offer, "lazy") as client:
+                client.connect(plan.readers)
+                client.settle()
+                first_s = client.until(1)
+                took_s = client.until(1 + plan.events) - first_s - plan.gap_s
+            rate = plan.deliveries / took_s
+            bench.samples.add(turn, FANOUT_RATE, subject.name, "events/s", rate)
+
+
+async def _shared(path: Path) -> tuple[float, float]:
+    async with asyncio.timeout(60):
+        opened = SqliteStore(path, Clock(), "full")
+        await opened.open()
+        try:
+            for n in range(EMITTERS):
+                run = NewRun(f"job-{n}", "bench", "{}", True, 30.0, None, "", "bench", 3600.0)
+                await opened.create_run(run, 0)
+            return await _rate(lambda job_id, draft: opened.append(job_id, 1, [draft], None))
+        finally:
+            await opened.close()
+
+
+async def _single(path: Path) -> tuple[float, float]:
+    """As aiosqlite's documentation writes it: execute, commit."""
+    async with asyncio.timeout(60), aiosqlite.connect(path) as db:
+        await db.execute("PRAGMA journal_mode=WAL")
+        await db.execute("PRAGMA synchronous=FULL")
+        await db.execute(
+            "CREATE TABLE run_events (job_id TEXT, seq INTEGER, type TEXT, ts TEXT, payload TEXT,"
+            " PRIMARY KEY (job_id, seq)) WITHOUT ROWID"
+        )
+        heads = {f"job-{n}": 0 for n in range(EMITTERS)}
+        turn = asyncio.Lock()  # one connection has one transaction at a time
+
+        async def append(job_id: str, draft: Draft) -> None:
+            heads[job_id] += 1
+            row = (job_id, heads[job_id], draft.type, draft.timestamp, draft.data)
+            async with turn:
+                await db.execute("INSERT INTO run_events VALUES (?, ?, ?, ?, ?)", row)
+                await db.commit()
+
+        return await _rate(append)
+
+
+async def _rate(append: Append) -> tuple[float, float]:
+    """Confirmed events a second, and how long 99 of 100 waited at most, in seconds."""
+    clock = Clock()
+    waits_s: list[float] = []
+    began = time.monotonic()
+
+    async def emit(job_id: str) -> None:
+        while (asked := time.monotonic()) < began + _SECONDS:
+            await append(job_id, Draft("agent_chunk", clock.timestamp(), _PAYLOAD))
+            waits_s.append(time.monotonic() - asked)
+
+    await asyncio.gather(*(emit(f"job-{n}") for n in range(EMITTERS)))
+    took_s = time.monotonic() - began
+    return len(waits_s) / took_s, sorted(waits_s)[math.ceil(0.99 * len(waits_s)) - 1]
