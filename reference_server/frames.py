@@ -6,6 +6,7 @@ and the configured minimum, so it is encoded once per instance and shared by eve
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 from .events import Event, to_json
@@ -56,9 +57,9 @@ class FrameEncoder:
         return missing
 
 
-def http_chunk(data: bytes) -> bytes:
-    """Frames as one chunk of HTTP/1.1's chunked coding (RFC 9112 §7.1); `data` is not empty."""
-    return b"%x\r\n%b\r\n" % (len(data), data)
+def http_chunk(parts: Sequence[bytes]) -> bytes:
+    """Frames as one chunk of HTTP/1.1's chunked coding (RFC 9112 §7.1), copied once; not empty."""
+    return b"".join((b"%x\r\n" % sum(map(len, parts)), *parts, b"\r\n"))
 
 
 def padding(size_bytes: int) -> bytes:

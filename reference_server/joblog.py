@@ -66,13 +66,13 @@ class Reader:
         self._waiter: asyncio.Future[bool] | None = None
         self._timer: asyncio.TimerHandle | None = None
 
-    def hand(self, chunk: bytes) -> bool:
-        """Write a chunk at once; False where its task has to, because the peer lags behind."""
+    @property
+    def free_outlet(self) -> Outlet | None:
+        """Its outlet, where the peer has taken all that was written before."""
         outlet = self.outlet
         if outlet is None or outlet.get_write_buffer_size() or outlet.is_closing():
-            return False
-        outlet.write(chunk)
-        return True
+            return None
+        return outlet
 
     def wake(self) -> None:
         """Let `wait` return: the one that runs now, or else the next one."""
@@ -184,11 +184,12 @@ class JobLog:
             self.wake()
             return
         after, last = events[0].id - 1, events[count - 1].id
-        chunk = http_chunk(b"".join(frames[:count]))
+        chunk = http_chunk(frames[:count])
         now_s = asyncio.get_running_loop().time()
         handed = 0
         for reader in tuple(self.readers):
-            if reader.waits and reader.cursor == after and reader.hand(chunk):
+            if reader.waits and reader.cursor == after and (outlet := reader.free_outlet):
+                outlet.write(chunk)
                 reader.cursor = last
                 reader.handed_s = now_s
                 handed += 1

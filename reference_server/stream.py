@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import weakref
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Iterator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -145,11 +145,12 @@ class Stream:
                 if gap is not None:
                     yield gap
                     self._sent_s = self._now()
-                for piece in await self._due():
-                    if self.reader.hand(http_chunk(piece)):
+                for parts in await self._due():
+                    if outlet := self.reader.free_outlet:
+                        outlet.write(http_chunk(parts))
                         await asyncio.sleep(0)  # the event loop sends it at the end of its turn
                     else:
-                        yield piece
+                        yield b"".join(parts)
                     self._sent_s = self._now()
                 self._note_latency()
                 if self.lag:
@@ -214,14 +215,14 @@ class Stream:
         timestamp = self._streams.clock.timestamp()
         return self._streams.encoder.control(name, timestamp, to_json(data), retry_ms)
 
-    async def _due(self) -> Iterable[bytes]:
+    async def _due(self) -> Iterable[Sequence[bytes]]:
         """The next write's pieces; moves the cursor. Empty at the head, or without a store."""
         try:
             batch = await self.log.frames(self.reader.cursor, READ_BYTES)
         except StoreUnavailable:
             _LOG.warning("stream waits for the store", extra={"job_id": self.log.job_id})
             await self.reader.wait(min(self._now() + STORE_RETRY_S, self._look_up_s))
-            return [self._heartbeat()] if self._heartbeat_due else []
+            return [[self._heartbeat()]] if self._heartbeat_due else []
         if not batch.data:
             return []
         self.reader.cursor = batch.last
@@ -269,7 +270,7 @@ class Stream:
         return max(self._sent_s, self.reader.handed_s)
 
 
-def _pieces(frames: Iterable[bytes]) -> Iterator[bytes]:
+def _pieces(frames: Iterable[bytes]) -> Iterator[Sequence[bytes]]:
     """The writes that carry these frames, each made when its turn comes.
 
     Small frames travel together; a large one is cut up without having been copied, so that many
@@ -279,13 +280,13 @@ def _pieces(frames: Iterable[bytes]) -> Iterator[bytes]:
     size = 0
     for frame in frames:
         if together and size + len(frame) > WRITE_BYTES:
-            yield b"".join(together)
+            yield together
             together, size = [], 0
         if len(frame) > WHOLE_FRAME_MAX_BYTES:
             for start in range(0, len(frame), WRITE_BYTES):
-                yield frame[start : start + WRITE_BYTES]
+                yield [frame[start : start + WRITE_BYTES]]
         else:
             together.append(frame)
             size += len(frame)
     if together:
-        yield b"".join(together)
+        yield together

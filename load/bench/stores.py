@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import asyncio
 import math
+import os
 import tempfile
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from typing import Final
 
@@ -23,6 +25,7 @@ from reference_server.store import NewRun
 from reference_server.store.sqlite import SqliteStore
 
 from .client import Client
+from .machine import pin
 from .parts import Bench
 from .subjects import Plan
 
@@ -37,17 +40,28 @@ _PAYLOAD: Final = '{"text":"' + "x" * 300 + '"}'
 _EVENTS: Final = 640
 _READERS: Final = 200
 
+_SELECT: Final = "SELECT head FROM run_metadata WHERE job_id = ? AND epoch = 1"
+_INSERT: Final = """
+INSERT INTO run_events (job_id, seq, type, ts, size, payload) VALUES (?, ?, ?, ?, ?, ?)
+"""
+_UPDATE: Final = "UPDATE run_metadata SET head = ?, updated_at = ? WHERE job_id = ?"
+
 Append = Callable[[str, Draft], Awaitable[object]]
+Rate = tuple[float, float]
+"""Confirmed events a second, and the seconds that 99 of 100 waited at most."""
+Way = Callable[[SqliteStore, Path], AbstractAsyncContextManager[Append]]
 
 
 def store(bench: Bench, turn: int) -> None:
     """Both ways of appending, and both stores under a job that emits as fast as it can."""
     sides = [(SHARED, _shared), (SINGLE, _single)]
-    for name, measure in sides[turn % 2 :] + sides[: turn % 2]:
+    for name, way in sides[turn % 2 :] + sides[: turn % 2]:
+        os.sched_setaffinity(0, bench.cpus)  # no server is measured, so both are free
         with tempfile.TemporaryDirectory(prefix="bench-") as folder:
-            rate, p99_s = asyncio.run(measure(Path(folder) / "bench.db"))
+            rate, p99_s = asyncio.run(_appends(Path(folder) / "bench.db", way))
         bench.samples.add(turn, RATE, name, "events/s", rate)
         bench.samples.add(turn, WAIT_P99, name, "ms", p99_s * 1000)
+    pin(bench.cpus.client)
     with bench.serving(turn, (), ("memory", "sqlite")) as servers:
         for subject in servers:
             plan = Plan(_READERS, _EVENTS, _EVENTS, 0)
@@ -60,7 +74,34 @@ def store(bench: Bench, turn: int) -> None:
             bench.samples.add(turn, FANOUT_RATE, subject.name, "events/s", rate)
 
 
-async def _shared(path: Path) -> tuple[float, float]:
+@asynccontextmanager
+async def _shared(opened: SqliteStore, path: Path) -> AsyncIterator[Append]:
+    """The store's own way."""
+    yield lambda job_id, draft: opened.append(job_id, 1, [draft], None)
+
+
+@asynccontextmanager
+async def _single(opened: SqliteStore, path: Path) -> AsyncIterator[Append]:
+    """The same rows, as aiosqlite's documentation writes it: execute, commit."""
+    turn = asyncio.Lock()  # one connection has one transaction at a time
+
+    async def append(job_id: str, draft: Draft) -> None:
+        async with turn:
+            await db.execute("BEGIN IMMEDIATE")
+            ((head,),) = await db.execute_fetchall(_SELECT, (job_id,))
+            size = len(draft.data.encode())
+            row = (job_id, head + 1, draft.type, draft.timestamp, size, draft.data)
+            await db.execute(_INSERT, row)
+            await db.execute(_UPDATE, (head + 1, draft.timestamp, job_id))
+            await db.commit()
+
+    async with aiosqlite.connect(path, isolation_level=None) as db:
+        await db.execute("PRAGMA synchronous=FULL")
+        yield append
+
+
+async def _appends(path: Path, way: Way) -> Rate:
+    """Open a store with a job for each emitter, and let them emit."""
     async with asyncio.timeout(60):
         opened = SqliteStore(path, Clock(), "full")
         await opened.open()
@@ -68,35 +109,13 @@ async def _shared(path: Path) -> tuple[float, float]:
             for n in range(EMITTERS):
                 run = NewRun(f"job-{n}", "bench", "{}", True, 30.0, None, "", "bench", 3600.0)
                 await opened.create_run(run, 0)
-            return await _rate(lambda job_id, draft: opened.append(job_id, 1, [draft], None))
+            async with way(opened, path) as append:
+                return await _rate(append)
         finally:
             await opened.close()
 
 
-async def _single(path: Path) -> tuple[float, float]:
-    """As aiosqlite's documentation writes it: execute, commit."""
-    async with asyncio.timeout(60), aiosqlite.connect(path) as db:
-        await db.execute("PRAGMA journal_mode=WAL")
-        await db.execute("PRAGMA synchronous=FULL")
-        await db.execute(
-            "CREATE TABLE run_events (job_id TEXT, seq INTEGER, type TEXT, ts TEXT, payload TEXT,"
-            " PRIMARY KEY (job_id, seq)) WITHOUT ROWID"
-        )
-        heads = {f"job-{n}": 0 for n in range(EMITTERS)}
-        turn = asyncio.Lock()  # one connection has one transaction at a time
-
-        async def append(job_id: str, draft: Draft) -> None:
-            heads[job_id] += 1
-            row = (job_id, heads[job_id], draft.type, draft.timestamp, draft.data)
-            async with turn:
-                await db.execute("INSERT INTO run_events VALUES (?, ?, ?, ?, ?)", row)
-                await db.commit()
-
-        return await _rate(append)
-
-
-async def _rate(append: Append) -> tuple[float, float]:
-    """Confirmed events a second, and how long 99 of 100 waited at most, in seconds."""
+async def _rate(append: Append) -> Rate:
     clock = Clock()
     waits_s: list[float] = []
     began = time.monotonic()

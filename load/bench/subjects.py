@@ -352,6 +352,7 @@ def _process(
     command: list[str], folder: Path, cpus: Cpus, env: Mapping[str, str]
 ) -> Iterator[subprocess.Popen[bytes]]:
     """A child on the server's processor; ended by its pid, whatever happens."""
+    mine = os.sched_getaffinity(0)
     pin(cpus.server)  # inherited, by every thread and process of the child
     try:
         with (folder / "log").open("wb") as log:
@@ -364,7 +365,7 @@ def _process(
                 stderr=log,
             )
     finally:
-        pin(cpus.client)
+        os.sched_setaffinity(0, mine)
     try:
         yield process
     finally:
