@@ -9,6 +9,8 @@
 # deps-toxiproxy  the fault-injecting TCP proxy, built by Go
 # deps-system  what the tests use of the system: proxies, a browser, stores (Debian, as root)
 # witnesses  install the npm client that runs give their streams to (needs Node 20 and npm)
+# bench  the reference server against its peers, with budgets; ONLY=fanout for a part of it
+# deps-bench  what the benchmark uses of the system (Debian, as root)
 # clean  remove what the above made
 
 SHELL := /bin/bash
@@ -17,7 +19,8 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed
 
-.PHONY: demo test test-all check fix lock mutants chaos chaos-all deps-system deps-toxiproxy witnesses clean
+.PHONY: demo test test-all check fix lock mutants chaos chaos-all bench deps-system deps-bench \
+  deps-toxiproxy witnesses clean
 
 demo: $(INSTALLED)
 	@$(BIN)/python -m tools.demo
@@ -72,6 +75,18 @@ deps-system:
 
 witnesses:
 	npm ci --prefix tools/witness --ignore-scripts --no-audit --no-fund
+
+# gcc is needed; nchan and node are measured where they are, as are Go and Rust.
+BENCH := gcc libc6-dev nginx libnginx-mod-nchan
+deps-bench:
+	@command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ] || { \
+	  echo "install by hand (this needs Debian and root): $(BENCH) nodejs" >&2; exit 2; }
+	apt-get update -qq
+	RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
+	  $(BENCH) $$(command -v node >/dev/null || echo nodejs)
+
+bench: $(INSTALLED)
+	@$(BIN)/python -m load.bench $(if $(ONLY),--only $(ONLY)) $(if $(ROUNDS),--rounds $(ROUNDS))
 
 fix: $(INSTALLED)
 	$(BIN)/ruff format .

@@ -26,7 +26,7 @@ from .dialects import dialect_routes
 from .events import Event
 from .frames import FrameEncoder
 from .guard import BODY_MAX_BYTES
-from .hub import Broadcaster, Hub
+from .hub import RING_SHARE, Broadcaster, Hub
 from .lifecycle import Lifecycle
 from .metrics import Metrics
 from .pipelines import Pipelines
@@ -37,8 +37,9 @@ from .store.base import Store
 from .stream import StreamOptions, Streams
 
 BODY_TIMEOUT_S: Final = 10
-#: Encoded frames of all jobs together; a job with huge events has only its share of it.
-HOT_BYTES: Final = 64 * 1_048_576
+#: Encoded frames of all jobs together, or more where one job's `HOT_CACHE_EVENTS` need it; a job
+#: with huge events has only its share of it.
+HOT_BYTES_MIN: Final = 64 * 1_048_576
 #: A lost wake-up costs at most this (protocol §8). Other processes may write a durable store, and
 #: while no broadcaster connects them polling is how their events are noticed.
 POLL_INTERVAL_S: Final = 1.0
@@ -97,9 +98,12 @@ def build_parts(
         encode,
         broadcaster or build_broadcaster(settings),
         hot_events=settings.hot_cache_events,
-        hot_bytes=HOT_BYTES,
+        hot_bytes=max(
+            HOT_BYTES_MIN, RING_SHARE * settings.hot_cache_events * settings.frame_min_bytes
+        ),
         poll_interval_s=POLL_INTERVAL_S,
         poll_alone_s=POLL_INTERVAL_ALONE_S if store.durable else None,
+        handed=lambda emitted_s, readers: metrics.events_handed(clock.now() - emitted_s, readers),
     )
     pipelines = Pipelines(time_scale=settings.pipeline_time_scale)
     runner = Runner(

@@ -1,10 +1,11 @@
 """The one module that knows Hypercorn's insides.
 
-Five things cannot be done through ASGI, and a server that streams for minutes needs them all:
-cutting a reader that accepts nothing (a generator parked in `send` cannot time out), ending a half-
-sent answer visibly on HTTP/2, keeping what is buffered for an HTTP/2 stream bounded, refusing one
-stream too many without harm to the others, and putting a problem document into the answer to a body
-whose framing turns out to be broken.
+Six things cannot be done through ASGI, and a server that streams for minutes needs them all:
+writing the same bytes to a thousand connections without waking a task for each, cutting a reader
+that accepts nothing (a generator parked in `send` cannot time out), ending a half-sent answer
+visibly on HTTP/2, keeping what is buffered for an HTTP/2 stream bounded, refusing one stream too
+many without harm to the others, and putting a problem document into the answer to a body whose
+framing turns out to be broken.
 Hypercorn's `send` is a bound method of the stream, which leads to protocol, server and transport.
 Everything that is used on the way is checked at start by `check_hypercorn`.
 """
@@ -13,7 +14,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
+from contextlib import aclosing
 from typing import Any, Final
 from weakref import WeakSet
 
@@ -159,13 +161,25 @@ class BoundedStreamBuffer(StreamBuffer):
         return data
 
 
+#: Where a request's scope holds its connection.
+_CONNECTION: Final = "reference_server.connection"
+
+
+def connection_of(scope: Scope) -> Connection | None:
+    """The connection that a request came by; None where nothing may be written to it directly."""
+    connection: Connection | None = scope.get("extensions", {}).get(_CONNECTION)
+    return connection
+
+
 class Connection:
     """One request's hold on the connection that it came by."""
 
     __slots__ = (
+        "_body",
         "_buffered_bytes",
         "_finished",
         "_http",
+        "_outlet",
         "_protocol",
         "_started",
         "_tcp",
@@ -178,6 +192,8 @@ class Connection:
         self._tcp: TCPServer = self._protocol.send.__self__
         self._started = False
         self._finished = False
+        self._outlet: asyncio.WriteTransport | None = None
+        self._body: AsyncGenerator[bytes, None] | None = None
         self._writing_since_s: float | None = None
         self._buffered_bytes = 0
         if isinstance(self._protocol, H2Protocol):
@@ -190,7 +206,44 @@ class Connection:
     def server(self) -> TCPServer:
         return self._tcp
 
+    def stream(self, body: AsyncGenerator[bytes, None]) -> None:
+        """Send this body instead of the application's, once the application has returned.
+
+        A stream lives for minutes or hours. Until its end a framework keeps a request, its tasks
+        and contexts for it, and passes each piece through all of them, for nothing.
+        """
+        self._body = body
+
     async def send(self, message: Message) -> None:
+        """Hand an application's message to Hypercorn."""
+        if self._body is not None:
+            if message["type"] == "http.response.body":
+                return
+            if message["type"] == "http.response.start" and message["status"] != 200:
+                self._body = None  # the application thought better of it
+        await self._send(message)
+
+    async def send_stream(self, receive: Receive) -> None:
+        """Send the body given to `stream`, where there is one, until its end or the peer's."""
+        body, self._body = self._body, None
+        if body is None or not self._started:
+            return
+        task = asyncio.current_task()
+        assert task is not None
+        leaving = asyncio.create_task(_cancel_on_disconnect(receive, task))
+        try:
+            async with aclosing(body):
+                async for piece in body:
+                    await self._send(_body_message(piece, more=True))
+            await self._send(_body_message(b"", more=False))
+        except asyncio.CancelledError:
+            if not leaving.done() or leaving.cancelled():
+                raise
+            task.uncancel()  # the peer is gone, and that is all
+        finally:
+            leaving.cancel()
+
+    async def _send(self, message: Message) -> None:
         """Hand a message to Hypercorn, noting how long that takes."""
         self._writing_since_s = asyncio.get_running_loop().time()
         self._buffered_bytes = self.buffered_bytes()
@@ -199,8 +252,34 @@ class Connection:
         finally:
             self._writing_since_s = None
         self._started = True
-        if message["type"] == "http.response.body" and not message.get("more_body", False):
+        if message["type"] == "http.response.start":
+            self._outlet = self._outlet_for(message)
+        elif message["type"] == "http.response.body" and not message.get("more_body", False):
             self._finished = True
+            self._outlet = None
+
+    @property
+    def outlet(self) -> asyncio.WriteTransport | None:
+        """Where whole HTTP/1.1 chunks of this answer's body may be written past Hypercorn and h11.
+
+        Only while no `send` is under way, and only before the answer's end. None for an answer of
+        another kind. Such a chunk leaves no trace in h11, which counts nothing in a body in chunks
+        and so goes on with its own, or with the last one.
+        """
+        return self._outlet
+
+    def _outlet_for(self, start: Message) -> asyncio.WriteTransport | None:
+        if not isinstance(self._protocol, H11Protocol):
+            return None
+        framing = {b"content-length", b"transfer-encoding"}
+        chunked = (
+            self._protocol.connection.our_state is h11.SEND_BODY
+            and self._http.scope["http_version"] == "1.1"
+            and self._http.scope["method"] != "HEAD"
+            and start["status"] == 200
+            and not any(name.lower() in framing for name, _ in start["headers"])
+        )
+        return self._tcp.writer.transport if chunked else None
 
     def buffered_bytes(self) -> int:
         """Bytes that the peer has not taken yet."""
@@ -241,6 +320,16 @@ class Connection:
             await self.cut()
 
 
+def _body_message(body: bytes, *, more: bool) -> Message:
+    return {"type": "http.response.body", "body": body, "more_body": more}
+
+
+async def _cancel_on_disconnect(receive: Receive, task: asyncio.Task[Any]) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+    task.cancel()
+
+
 class Edge:
     """The outermost ASGI layer: knows every live request and every connection that had one."""
 
@@ -250,8 +339,11 @@ class Edge:
         *,
         stalled_reader_s: float,
         on_cut: Callable[[], None],
+        direct_writes: bool,
     ) -> None:
+        """`direct_writes`: let streams hand events to their connections."""
         self._app = app
+        self._direct_writes = direct_writes
         self._stalled_reader_s = stalled_reader_s
         self._on_cut = on_cut
         self._live: set[Connection] = set()
@@ -262,10 +354,14 @@ class Edge:
             await self._app(scope, receive, send)
             return
         connection = Connection(send)
+        if self._direct_writes:
+            extensions = {**scope.get("extensions", {}), _CONNECTION: connection}
+            scope = {**scope, "extensions": extensions}
         self._servers.add(connection.server)
         self._live.add(connection)
         try:
             await self._app(scope, receive, connection.send)
+            await connection.send_stream(receive)
         finally:
             self._live.discard(connection)
             await connection.cut_if_unfinished()

@@ -58,14 +58,14 @@ class Emitter:
         stamp = self._clock.timestamp()
         drafts = [seal(emission, stamp) for emission in emissions]
         if len(self._pending) + len(drafts) > APPEND_EVENTS_MAX:
-            await self.flush()
+            await self._flush_amid()
         for emission, draft in zip(emissions, drafts, strict=True):
             self._pending.append(draft)
             self._pending_bytes += len(draft.data)
             if emission.type == "job_status":
                 self._status = str(emission.data["status"])
         if self._pending_bytes >= APPEND_BYTES_MAX:
-            await self.flush()
+            await self._flush_amid()
 
     async def flush(self) -> None:
         """Store what has gathered and show it. Waits for as long as the store is away.
@@ -81,7 +81,11 @@ class Emitter:
         self._hooks.persisted(time.perf_counter() - begun, len(events))
         self._head = events[-1].id
         self._hub.committed(self._claim.job_id, events, status)
-        await self._clock.sleep(0)  # a store that never waits must not starve the readers
+
+    async def _flush_amid(self) -> None:
+        """Flush where no pause follows: a store that never waits must not starve the readers."""
+        await self.flush()
+        await self._clock.sleep(0)
 
     async def _append(self, drafts: list[Draft], status: str | None) -> list[Event]:
         delay_s = RETRY_FIRST_S

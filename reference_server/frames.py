@@ -6,6 +6,7 @@ and the configured minimum, so it is encoded once per instance and shared by eve
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 from .events import Event, to_json
@@ -56,8 +57,15 @@ class FrameEncoder:
         return missing
 
 
+def http_chunk(parts: Sequence[bytes]) -> bytes:
+    """Frames as one chunk of HTTP/1.1's chunked coding (RFC 9112 §7.1), copied once; not empty."""
+    return b"".join((b"%x\r\n" % sum(map(len, parts)), *parts, b"\r\n"))
+
+
 def padding(size_bytes: int) -> bytes:
     """Comment lines of exactly `size_bytes` bytes; 0 or at least 2."""
+    if _COMMENT_MIN_BYTES <= size_bytes <= _COMMENT_MAX_BYTES:
+        return b":%b\n" % (_SPACE * (size_bytes - _COMMENT_MIN_BYTES))
     lines: list[bytes] = []
     while size_bytes > 0:
         line_bytes = min(size_bytes, _COMMENT_MAX_BYTES)

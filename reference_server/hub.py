@@ -19,10 +19,10 @@ from weakref import WeakValueDictionary
 from .broadcast import Broadcaster, LocalBroadcaster
 from .events import Event
 from .hotring import Batch, HotRing
-from .joblog import JobLog, Reader
+from .joblog import JobLog, Outlet, Reader
 from .store.base import Store, StoreUnavailable
 
-__all__ = ["Batch", "Broadcaster", "Hub", "JobLog", "LocalBroadcaster", "Reader"]
+__all__ = ["Batch", "Broadcaster", "Hub", "JobLog", "LocalBroadcaster", "Outlet", "Reader"]
 
 LOGGER = logging.getLogger(__name__)
 
@@ -49,9 +49,11 @@ class Hub:
         hot_bytes: int,
         poll_interval_s: float,
         poll_alone_s: float | None = None,
+        handed: Callable[[float, int], None] = lambda _emitted_s, _readers: None,
     ) -> None:
         """`poll_alone_s` is the interval while the broadcaster hears nobody, for a store that
-        other processes write as well; where it is not given there are none."""
+        other processes write as well; where it is not given there are none. `handed` is told of
+        events given to readers at once: when the newest was emitted, and to how many."""
         self._store = store
         self._encode = encode
         self._broadcaster = broadcaster
@@ -59,6 +61,7 @@ class Hub:
         self._hot_bytes = hot_bytes
         self._poll_interval_s = poll_interval_s
         self._poll_alone_s = poll_interval_s if poll_alone_s is None else poll_alone_s
+        self._handed = handed
         self._logs: WeakValueDictionary[str, JobLog] = WeakValueDictionary()
         self._recent: OrderedDict[str, JobLog] = OrderedDict()  # the least recently used first
         self._hot_total = 0
@@ -98,12 +101,13 @@ class Hub:
         return log
 
     def committed(self, job_id: str, events: Sequence[Event], status: str | None) -> None:
-        """Fan out what the store has confirmed, never before: encode once, wake, publish."""
+        """Fan out what the store has confirmed, never before: encode once, hand out, publish."""
         if not events:
             return
         log = self._touch(job_id)
-        log.extend(events, [self._encode(event) for event in events], status)
-        log.wake()
+        frames = [self._encode(event) for event in events]
+        log.extend(events, frames, status)
+        log.hand_out(events, frames)
         self._broadcaster.publish(job_id, log.head)
 
     async def catch_up(self, job_id: str) -> None:
@@ -184,7 +188,9 @@ class Hub:
         log = self._logs.get(job_id)
         if log is None:
             ring = HotRing(self._hot_events, self._hot_bytes // RING_SHARE)
-            log = JobLog(job_id, self._store, self._encode, ring, self._account, self._watch)
+            log = JobLog(
+                job_id, self._store, self._encode, ring, self._account, self._watch, self._handed
+            )
             self._logs[job_id] = log
         self._recent[job_id] = log
         self._recent.move_to_end(job_id)

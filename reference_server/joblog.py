@@ -9,15 +9,32 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from typing import Final
+from typing import Final, Protocol
 
 from .clock import unix_seconds
 from .events import QUEUED, TERMINAL_STATUSES, Event
+from .frames import http_chunk
 from .hotring import Batch, HotRing
 from .store.base import Run, Store
 
 #: Events in one store read: with frames of 4 KiB one write's worth.
 PAGE_EVENTS: Final = 256
+#: The most that is handed to a connection in one go, and so what a reader who stops reading can
+#: pin beyond the kernel's own buffers.
+HANDED_BYTES_MAX: Final = 65_536
+
+
+class Outlet(Protocol):
+    """The sending side of a connection whose answer has a body in chunks; a transport is one."""
+
+    def is_closing(self) -> bool:
+        """Whether nothing can be written any more."""
+
+    def get_write_buffer_size(self) -> int:
+        """Bytes that the peer has yet to take."""
+
+    def write(self, data: bytes) -> None:
+        """Send one whole chunk of HTTP/1.1's chunked coding."""
 
 
 class Reader:
@@ -25,18 +42,42 @@ class Reader:
 
     The timer is not moved with every event: when it fires too early it is set again, so that a
     busy stream has one timer per heartbeat interval and not one per event.
+
+    Events can be handed to a reader that waits: its task has then written all that it was given,
+    and writes nothing before it is woken, so that nobody else is writing to the connection.
     """
+
+    # A pass over a thousand readers costs what it has to fetch into the processor's cache.
+    __slots__ = (
+        "__weakref__", "_timer", "_until", "_waiter", "_woken", "cursor", "handed_s", "outlet",
+        "waits",
+    )  # fmt: skip
 
     def __init__(self, cursor: int = 0) -> None:
         self.cursor = cursor
+        self.outlet: Outlet | None = None
+        """Where events can be handed to it, for as long as that is so."""
+        self.handed_s = 0.0
+        """When events were last handed over, by the loop's clock."""
+        self.waits = False
+        """Whether its task is in `wait` and has not been woken yet."""
         self._woken = False
         self._until = 0.0
         self._waiter: asyncio.Future[bool] | None = None
         self._timer: asyncio.TimerHandle | None = None
 
+    @property
+    def free_outlet(self) -> Outlet | None:
+        """Its outlet, where the peer has taken all that was written before."""
+        outlet = self.outlet
+        if outlet is None or outlet.get_write_buffer_size() or outlet.is_closing():
+            return None
+        return outlet
+
     def wake(self) -> None:
         """Let `wait` return: the one that runs now, or else the next one."""
         self._woken = True
+        self.waits = False
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(True)
 
@@ -52,11 +93,13 @@ class Reader:
         self._waiter = loop.create_future()
         if self._timer is None or self._timer.when() > until:
             self._arm(loop)
+        self.waits = True
         try:
             if await self._waiter:
                 self._woken = False
         finally:
             self._waiter = None
+            self.waits = False
 
     def close(self) -> None:
         """Give the timer back."""
@@ -75,6 +118,7 @@ class Reader:
         if loop.time() < self._until:
             self._arm(loop)
         else:
+            self.waits = False
             self._waiter.set_result(False)
 
 
@@ -89,6 +133,7 @@ class JobLog:
         ring: HotRing,
         account: Callable[[JobLog, int], None],
         watch: Callable[[JobLog], None],
+        handed: Callable[[float, int], None],
     ) -> None:
         self.job_id = job_id
         self.head = 0
@@ -100,7 +145,9 @@ class JobLog:
         self._ring = ring
         self._account = account
         self._watch = watch
+        self._handed = handed
         self._pages: dict[tuple[int, int], asyncio.Task[Batch]] = {}
+        self._page_events = PAGE_EVENTS
         self._shared: tuple[int, int, int, Batch] | None = None
 
     @property
@@ -124,6 +171,33 @@ class JobLog:
     def wake(self) -> None:
         for reader in self.readers:
             reader.wake()
+
+    def hand_out(self, events: Sequence[Event], frames: Sequence[bytes]) -> None:
+        """Give new events to every reader who waits for just these, and wake all the others.
+
+        One pass, one write per reader, the same bytes for all. Whoever is further behind, still
+        has unsent bytes, or gets more than is handed out in one go, reads on from its cursor; so
+        do all at the log's end, because that ends their answers as well.
+        """
+        count = _fitting(frames, HANDED_BYTES_MAX)
+        if not count or self.ended or self.head != events[-1].id:
+            self.wake()
+            return
+        after, last = events[0].id - 1, events[count - 1].id
+        chunk = http_chunk(frames[:count])
+        now_s = asyncio.get_running_loop().time()
+        handed = 0
+        for reader in tuple(self.readers):
+            if reader.waits and reader.cursor == after and (outlet := reader.free_outlet):
+                outlet.write(chunk)
+                reader.cursor = last
+                reader.handed_s = now_s
+                handed += 1
+                if last == self.head:
+                    continue
+            reader.wake()
+        if handed:
+            self._handed(unix_seconds(events[count - 1].timestamp), handed)
 
     def cool(self) -> None:
         """Give up the hot frames; readers fall back to the store."""
@@ -177,7 +251,7 @@ class JobLog:
         """One bounded read of the store, encoded."""
         upto = self.head
         events = await self._store.read(
-            self.job_id, after, upto=upto, limit=PAGE_EVENTS, max_bytes=max_bytes
+            self.job_id, after, upto=upto, limit=self._page_events, max_bytes=max_bytes
         )
         if not events or events[0].id != after + 1:
             await self._overtaken(events)
@@ -191,6 +265,9 @@ class JobLog:
             data.append(frame)
             size += len(frame)
         used = events[: len(data)]
+        # Padding may fill a page long before the payloads do: read no more next time than fits.
+        short = len(used) < len(events)
+        self._page_events = len(used) if short else min(2 * self._page_events, PAGE_EVENTS)
         self._keep_hot(used, data)
         return Batch(data, used[-1].id, unix_seconds(used[-1].timestamp))
 
@@ -220,3 +297,13 @@ class JobLog:
         for event, frame in zip(events, frames, strict=True):
             self._ring.push(event, frame)
         self._account(self, self._ring.nbytes - before)
+
+
+def _fitting(frames: Sequence[bytes], bytes_max: int) -> int:
+    """How many of the first frames are `bytes_max` or less together."""
+    size = 0
+    for count, frame in enumerate(frames):
+        size += len(frame)
+        if size > bytes_max:
+            return count
+    return len(frames)

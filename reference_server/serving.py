@@ -117,6 +117,7 @@ class Server:
             guard,
             stalled_reader_s=settings.stalled_reader_seconds,
             on_cut=parts.metrics.reader_cut,
+            direct_writes=settings.direct_writes,
         )
 
     def stop(self) -> None:

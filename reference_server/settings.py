@@ -67,6 +67,7 @@ class Settings:
     heartbeat_seconds: float = 15.0
     frame_min_bytes: int = 4096
     retry_ms: int = 2000
+    direct_writes: bool = True
     stream_max_seconds: float = 0.0
     stalled_reader_seconds: float = 60.0
     grace_seconds: float = 8.0
@@ -110,6 +111,7 @@ class Settings:
             heartbeat_seconds=read.number("HEARTBEAT_SECONDS", 15.0, 0.05, 3600.0),
             frame_min_bytes=read.integer("FRAME_MIN_BYTES", 4096, 0, FRAME_MIN_BYTES_MAX),
             retry_ms=read.integer("RETRY_MS", 2000, 0, 3_600_000),
+            direct_writes=read.switch("DIRECT_WRITES", True),
             stream_max_seconds=read.number("STREAM_MAX_SECONDS", 0.0, 0.0, 7 * _DAY_S),
             stalled_reader_seconds=read.number("STALLED_READER_SECONDS", 60.0, 0.5, _DAY_S),
             grace_seconds=read.number("GRACE_SECONDS", 8.0, 1.0, 3600.0),

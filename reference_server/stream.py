@@ -1,9 +1,10 @@
 """A live stream: one reader's way through a job's log, from its cursor to the end (protocol §3-§6).
 
 Replay and live are the same loop at different distances from the log's head, so there is no moment
-at which a joining reader could miss an event or get one twice. The generator must never raise: the
-status line is out, and an answer that breaks off looks like a network fault on HTTP/1.1 and like
-nothing at all on HTTP/2.
+at which a joining reader could miss an event or get one twice. A stream that waits at the head may
+be handed new events past this loop, by `JobLog.hand_out`: it finds its cursor moved. The generator
+must never raise: the status line is out, and an answer that breaks off looks like a network fault
+on HTTP/1.1 and like nothing at all on HTTP/2.
 """
 
 from __future__ import annotations
@@ -11,14 +12,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import weakref
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Iterator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Protocol
 
 from .clock import Clock
 from .events import QUEUED, to_json
-from .frames import FrameEncoder
-from .hub import JobLog, Reader
+from .frames import FrameEncoder, http_chunk
+from .hub import JobLog, Outlet, Reader
 from .lifecycle import Lifecycle
 from .metrics import Metrics
 from .store.base import StoreUnavailable
@@ -35,6 +36,13 @@ LAGGING_EVENTS: Final = 500
 RECYCLE_DELIVERY_S: Final = 1.0
 STORE_RETRY_S: Final = 0.5
 _LOG: Final = logging.getLogger(__name__)
+
+
+class HasOutlet(Protocol):
+    """A connection that may have an outlet once the answer's head has been sent."""
+
+    @property
+    def outlet(self) -> Outlet | None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,13 +81,18 @@ class Streams:
             lagging=lambda: sum(stream.lag > LAGGING_EVENTS for stream in self._open),
         )
 
-    def open(self, log: JobLog, cursor: int) -> AsyncGenerator[bytes, None]:
+    def open(
+        self, log: JobLog, cursor: int, connection: HasOutlet | None = None
+    ) -> AsyncGenerator[bytes, None]:
         """The stream's bytes. Call it without awaiting anything since `log` was looked up.
+
+        Events may go to the connection's outlet instead, while the generator waits for news. So
+        whoever gives a connection must send it the generator's bytes unchanged and in turn.
 
         The reader is attached here and not when the first byte is asked for: in between the hub
         could forget a log that nobody seems to read.
         """
-        stream = Stream(self, log, cursor)
+        stream = Stream(self, log, cursor, connection)
         self._open.add(stream)
         log.attach(stream.reader)
         chunks = stream.chunks()
@@ -96,11 +109,14 @@ class Streams:
 class Stream:
     """One stream's state: a cursor, and when something was last sent."""
 
-    def __init__(self, streams: Streams, log: JobLog, cursor: int) -> None:
+    def __init__(
+        self, streams: Streams, log: JobLog, cursor: int, connection: HasOutlet | None = None
+    ) -> None:
         self._streams = streams
         self._options = streams.options
         self.log = log
         self.reader = Reader(cursor)
+        self._by = connection
         self._requested = cursor
         self._live = False
         self._newest_emitted_s: float | None = None
@@ -117,6 +133,8 @@ class Stream:
         """Everything that is written after the headers; ends normally whatever happens."""
         try:
             yield self._connection()
+            if self._by is not None:
+                self.reader.outlet = self._by.outlet
             if self.log.status == QUEUED and not self._turned_away:
                 await self._announce()
             while not self._complete:
@@ -127,8 +145,12 @@ class Stream:
                 if gap is not None:
                     yield gap
                     self._sent_s = self._now()
-                for piece in await self._due():
-                    yield piece
+                for parts in await self._due():
+                    if outlet := self.reader.free_outlet:
+                        outlet.write(http_chunk(parts))
+                        await asyncio.sleep(0)  # the event loop sends it at the end of its turn
+                    else:
+                        yield b"".join(parts)
                     self._sent_s = self._now()
                 self._note_latency()
                 if self.lag:
@@ -193,14 +215,14 @@ class Stream:
         timestamp = self._streams.clock.timestamp()
         return self._streams.encoder.control(name, timestamp, to_json(data), retry_ms)
 
-    async def _due(self) -> Iterable[bytes]:
+    async def _due(self) -> Iterable[Sequence[bytes]]:
         """The next write's pieces; moves the cursor. Empty at the head, or without a store."""
         try:
             batch = await self.log.frames(self.reader.cursor, READ_BYTES)
         except StoreUnavailable:
             _LOG.warning("stream waits for the store", extra={"job_id": self.log.job_id})
             await self.reader.wait(min(self._now() + STORE_RETRY_S, self._look_up_s))
-            return [self._heartbeat()] if self._heartbeat_due else []
+            return [[self._heartbeat()]] if self._heartbeat_due else []
         if not batch.data:
             return []
         self.reader.cursor = batch.last
@@ -233,17 +255,22 @@ class Stream:
 
     @property
     def _look_up_s(self) -> float:
-        heartbeat_s = self._sent_s + self._options.heartbeat_s
+        heartbeat_s = self._quiet_since_s + self._options.heartbeat_s
         if not self._options.max_s:
             return heartbeat_s
         return min(heartbeat_s, self._opened_s + self._options.max_s)
 
     @property
     def _heartbeat_due(self) -> bool:
-        return self._now() - self._sent_s >= self._options.heartbeat_s and not self._complete
+        quiet_s = self._now() - self._quiet_since_s
+        return quiet_s >= self._options.heartbeat_s and not self._complete
+
+    @property
+    def _quiet_since_s(self) -> float:
+        return max(self._sent_s, self.reader.handed_s)
 
 
-def _pieces(frames: Iterable[bytes]) -> Iterator[bytes]:
+def _pieces(frames: Iterable[bytes]) -> Iterator[Sequence[bytes]]:
     """The writes that carry these frames, each made when its turn comes.
 
     Small frames travel together; a large one is cut up without having been copied, so that many
@@ -253,13 +280,13 @@ def _pieces(frames: Iterable[bytes]) -> Iterator[bytes]:
     size = 0
     for frame in frames:
         if together and size + len(frame) > WRITE_BYTES:
-            yield b"".join(together)
+            yield together
             together, size = [], 0
         if len(frame) > WHOLE_FRAME_MAX_BYTES:
             for start in range(0, len(frame), WRITE_BYTES):
-                yield frame[start : start + WRITE_BYTES]
+                yield [frame[start : start + WRITE_BYTES]]
         else:
             together.append(frame)
             size += len(frame)
     if together:
-        yield b"".join(together)
+        yield together

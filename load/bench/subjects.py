@@ -1,8 +1,7 @@
-"""What the fan-out benchmark measures: a reference server of this checkout, and a bare socket loop.
+"""What the benchmark measures: a reference server of this checkout, and its peers.
 
-Both offer the same job: a first event that opens the measured window, a rest, the events that
-count, a rest, and two events more. So one client and one clock serve both, and the loop says what
-this machine takes for moving these bytes at all.
+All of them stream a job of the same shape: a first event that opens the measured window once
+everybody has it, a rest, and the events that count. So one client and one clock serve all.
 """
 
 from __future__ import annotations
@@ -10,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import http.client
 import json
-import multiprocessing
 import os
 import select
 import signal
@@ -18,200 +16,368 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Protocol
 
-from .readers import CONNECT_AT_ONCE, FRAME_BYTES, WAIT_S, BenchError, Offer
+from . import tools
+from .client import Offer
+from .machine import BenchError, Cpus, pin
 
-ROOT: Final = Path(__file__).resolve().parents[2]
-#: The first event opens the window; the last two (status and `done`) come after it.
+FRAME_BYTES: Final = 4096
+#: The first event opens the window; the last two of a reference server's job close it.
 EVENTS_AROUND: Final = 3
-RAW: Final = "raw sockets"
-#: Pause around the window, so that the processor time is read while the server rests.
-GAP_S: Final = 0.3
-CONNECT_BASE_S: Final = 0.3
-CONNECT_PER_READER_S: Final = 0.003
-SENDER_LIFE_S: Final = 120
+START_S: Final = 30.0
 END_S: Final = 12.0
+_GAP_S: Final = 0.3
+_CONNECT_BASE_S: Final = 0.5
+_CONNECT_PER_READER_S: Final = 0.003
+
+REFERENCE: Final = "reference"
+REFERENCE_SQLITE: Final = "reference, SQLite"
+LOOP: Final = "C send()"
+NCHAN: Final = "nchan"
+NODE: Final = "node"
+AXUM: Final = "axum"
+GO_SSE: Final = "go-sse"
+SSE_STARLETTE: Final = "sse-starlette"
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """One job: how many readers, how many measured events, at which pace (0: at once)."""
+    """One measured window."""
 
     readers: int
     events: int
-    pace_ms: float
+    burst: int
+    """So many events are due together."""
+    pause_us: float
+    """From one burst to the next."""
     patience: int = 1
 
     @property
-    def interval_ms(self) -> float:
-        """From one event to the next."""
-        return self.patience * self.pace_ms
+    def interval_us(self) -> int:
+        return round(self.patience * self.pause_us)
 
     @property
     def lead_s(self) -> float:
-        """From the job's start to its first event: all readers connect in this time."""
-        return self.patience * (CONNECT_BASE_S + CONNECT_PER_READER_S * self.readers)
+        """In this time all readers connect, where they cannot be waited for."""
+        return self.patience * (_CONNECT_BASE_S + _CONNECT_PER_READER_S * self.readers)
 
     @property
     def gap_s(self) -> float:
-        """The rest before and after the window."""
-        return self.patience * GAP_S
+        return self.patience * _GAP_S
 
     @property
     def deliveries(self) -> int:
-        """Events times readers within the window."""
         return self.events * self.readers
 
+
+class Job(Protocol):
+    """One job of a subject."""
+
     @property
-    def events_total(self) -> int:
-        """The whole log."""
-        return self.events + EVENTS_AROUND
+    def offer(self) -> Offer: ...
+
+    def open(self) -> None:
+        """Let the first event come; all readers are there."""
+
+    def go(self) -> None:
+        """Let the events come that count."""
 
 
 class Subject(Protocol):
-    """What is measured."""
+    """A running server."""
 
     @property
     def name(self) -> str: ...
 
-    def offer(self, plan: Plan) -> AbstractContextManager[Offer]:
-        """A job after this plan, from its start on."""
+    @property
+    def pid(self) -> int: ...
+
+    def job(self, plan: Plan) -> AbstractContextManager[Job]:
+        """A job after this plan."""
+
+    def history(self, events: int) -> AbstractContextManager[Offer]:
+        """A stream that begins with so many events that are there already."""
 
 
 @dataclass(frozen=True, slots=True)
-class ServerSubject:
-    """A running reference server."""
+class _Scripted:
+    """A job of the reference server: it keeps to its script, nothing has to be said."""
+
+    offer: Offer
+
+    def open(self) -> None: ...
+
+    def go(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """`python -m reference_server`."""
 
     name: str
     address: tuple[str, int]
     pid: int
 
     @contextlib.contextmanager
-    def offer(self, plan: Plan) -> Iterator[Offer]:
-        pauses = [(0, plan.lead_s), (1, plan.gap_s), (plan.events + 1, plan.gap_s)]
+    def job(self, plan: Plan) -> Iterator[Job]:
+        last = plan.events + 1
+        pauses = [(0, plan.lead_s), (1, plan.gap_s), (last, plan.gap_s)]
+        interval_s = plan.interval_us / 1e6
+        if plan.burst > 1:
+            pauses += [(1 + n, interval_s) for n in range(plan.burst, plan.events, plan.burst)]
         script = {
-            "events": plan.events_total,
-            "interval_ms": plan.interval_ms,
-            "pauses": [[event, round(1000 * seconds)] for event, seconds in pauses],
+            "events": plan.events + EVENTS_AROUND,
+            "interval_ms": 0 if plan.burst > 1 else plan.interval_us / 1000,
+            "pauses": [[event, 1000 * seconds] for event, seconds in pauses],
         }
-        job = self._post("/api/pipeline/start", {"resume_text": "bench", "pipeline": script})
+        with self._started(script) as (job, _):
+            yield _Scripted(Offer(self.address, job["stream_url"]))
+
+    @contextlib.contextmanager
+    def history(self, events: int) -> Iterator[Offer]:
+        with self._started({"events": events, "interval_ms": 0}) as (job, get):
+            deadline = time.monotonic() + START_S
+            while '"status":"completed"' not in get(f"{job['events_url']}?limit=1"):
+                if time.monotonic() > deadline:
+                    raise BenchError(f"{self.name}: {events} events took over {START_S:g} s")
+                time.sleep(0.05)
+            yield Offer(self.address, job["stream_url"])
+
+    @contextlib.contextmanager
+    def _started(
+        self, script: Mapping[str, object]
+    ) -> Iterator[tuple[dict[str, str], Callable[[str], str]]]:
+        body = {"resume_text": "bench", "pipeline": script}
+        text = call(self.address, "POST", "/api/pipeline/start", body)
+        job: dict[str, str] = json.loads(text)
         try:
-            yield Offer(self.address, job["stream_url"], self.pid)
+            yield job, lambda path: call(self.address, "GET", path)
         finally:
             # A job that was given up must not run on beside the next one.
-            with contextlib.suppress(OSError, http.client.HTTPException):
-                self._post(f"/api/jobs/{job['job_id']}/cancel", {})
-
-    def _post(self, path: str, members: dict[str, object]) -> dict[str, str]:
-        connection = http.client.HTTPConnection(*self.address, timeout=WAIT_S)
-        with contextlib.closing(connection):
-            headers = {"Content-Type": "application/json"}
-            connection.request("POST", path, json.dumps(members), headers)
-            answer = connection.getresponse()
-            text = answer.read().decode(errors="replace")
-        if answer.status != 202:
-            raise BenchError(f"expected 202 from {path}, got {answer.status}: {text[:200]}")
-        answered: dict[str, str] = json.loads(text)
-        return answered
+            with contextlib.suppress(OSError, http.client.HTTPException, BenchError):
+                call(self.address, "POST", f"/api/jobs/{job['job_id']}/cancel", {})
 
 
 @dataclass(frozen=True, slots=True)
-class RawSubject:
-    """A process of its own that does nothing but accept and send."""
+class _Told:
+    """A job of a peer: it emits when it is told to."""
 
-    cpu: int | None
-    name: str = RAW
+    offer: Offer
+    plan: Plan
+
+    def open(self) -> None:
+        call(self.offer.address, "POST", "/run?events=1&burst=1&us=0")
+
+    def go(self) -> None:
+        plan = self.plan
+        path = f"/run?events={plan.events}&burst={plan.burst}&us={plan.interval_us}"
+        call(self.offer.address, "POST", path)
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """A server of `peers/` that publishes by itself."""
+
+    name: str
+    address: tuple[str, int]
+    pid: int
 
     @contextlib.contextmanager
-    def offer(self, plan: Plan) -> Iterator[Offer]:
-        with socket.create_server(("127.0.0.1", 0), backlog=4 * CONNECT_AT_ONCE) as listener:
-            sender = multiprocessing.get_context("fork").Process(
-                target=_send_raw, args=(listener, plan, self.cpu), daemon=True
-            )
-            sender.start()
-            try:
-                yield Offer(listener.getsockname(), "/", sender.pid or 0)
-            finally:
-                sender.kill()
-                sender.join(END_S)
+    def job(self, plan: Plan) -> Iterator[Job]:
+        yield _Told(Offer(self.address, "/stream"), plan)
+
+    @contextlib.contextmanager
+    def history(self, events: int) -> Iterator[Offer]:
+        yield Offer(self.address, f"/replay?events={events}")
 
 
-def _send_raw(listener: socket.socket, plan: Plan, cpu: int | None) -> None:
-    """The raw limit: one `send()` per reader and frame, the frame encoded before."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends this process
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    signal.alarm(SENDER_LIFE_S)
-    pin(cpu)
-    frame = b'id: 1\nevent: x\ndata: {"id":1}\n\n:'.ljust(FRAME_BYTES - 1) + b"\n"
-    hello = b"HTTP/1.1 200 OK\r\n\r\n" + b":".ljust(FRAME_BYTES - 1) + b"\n"
-    readers: list[socket.socket] = []
-    for _ in range(plan.readers):
-        reader, _ = listener.accept()
-        reader.settimeout(WAIT_S)
-        reader.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        reader.recv(65_536)  # unread bytes would turn the close into a reset
-        reader.sendall(hello)
-        readers.append(reader)
-    for number in range(1, plan.events_total + 1):
-        if number in (1, 2, plan.events + 2):
-            time.sleep(plan.gap_s)
-        else:
-            time.sleep(plan.interval_ms / 1000)
-        for reader in readers:
-            reader.sendall(frame)
-    time.sleep(WAIT_S)  # the parent closes first: it still counts
+@dataclass(frozen=True, slots=True)
+class _Published:
+    """A channel of nchan: somebody has to post what it publishes."""
+
+    offer: Offer
+    plan: Plan
+    posting: ExitStack
+
+    def open(self) -> None:
+        self._publish(1, 1, 0)
+
+    def go(self) -> None:
+        self._publish(self.plan.events, self.plan.burst, self.plan.interval_us)
+
+    def _publish(self, events: int, burst: int, interval_us: int) -> None:
+        self.posting.enter_context(
+            publisher(self.offer.address, "/pub", events, burst, interval_us)
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Nchan:
+    """nginx with nchan."""
+
+    name: str
+    address: tuple[str, int]
+    pid: int
+
+    @contextlib.contextmanager
+    def job(self, plan: Plan) -> Iterator[Job]:
+        with ExitStack() as posting:
+            yield _Published(Offer(self.address, "/stream"), plan, posting)
+
+    @contextlib.contextmanager
+    def history(self, events: int) -> Iterator[Offer]:
+        call(self.address, "DELETE", "/pub-history", expected=(200, 404))
+        with publisher(self.address, "/pub-history", events, 16, 0) as process:
+            if process.wait(START_S):
+                raise BenchError("nchan: its history could not be published")
+        yield Offer(self.address, "/replay")
 
 
 @contextlib.contextmanager
-def serving(store: str, folder: Path, cpus: tuple[int, int] | None) -> Iterator[ServerSubject]:
-    """A reference server of this checkout; ended by its pid, whatever happens."""
+def publisher(
+    address: tuple[str, int], path: str, events: int, burst: int, interval_us: int
+) -> Iterator[subprocess.Popen[bytes]]:
+    """A process that posts events to nchan, on the client's processor."""
+    numbers = (events, burst, interval_us)
+    command = [sys.executable, "-m", "load.bench.publisher", *address, path, *numbers]
+    process = subprocess.Popen([str(part) for part in command], cwd=tools.ROOT)
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait(END_S)
+
+
+def call(
+    address: tuple[str, int],
+    method: str,
+    path: str,
+    body: object = None,
+    expected: tuple[int, ...] = (200, 202),
+) -> str:
+    """One request; the answer's body. Raises BenchError for any other status."""
+    connection = http.client.HTTPConnection(*address, timeout=START_S)
+    with contextlib.closing(connection):
+        headers = {} if body is None else {"Content-Type": "application/json"}
+        text = None if body is None else json.dumps(body)
+        connection.request(method, path, text, headers)
+        answer = connection.getresponse()
+        received = answer.read().decode(errors="replace")
+    if answer.status not in expected:
+        raise BenchError(f"{method} {path} got {answer.status}: {received[:200]}")
+    return received
+
+
+@contextlib.contextmanager
+def reference(
+    folder: Path, cpus: Cpus, *, store: str = "memory", **settings: str
+) -> Iterator[Reference]:
+    """A reference server of this checkout."""
     env = {
-        **os.environ,
         **{"HOST": "127.0.0.1", "PORT": "0", "ROOT_PATH": "", "SCRIPTED_PIPELINES": "1"},
         **{"TLS_CERT_FILE": "", "TLS_KEY_FILE": "", "QUOTA_RUNS_PER_CLIENT": "0"},
         **{"STREAM_STORE_BACKEND": store, "SQLITE_PATH": str(folder / "bench.db")},
-        **{"HISTORY_LIMIT": "100000", "FRAME_MIN_BYTES": str(FRAME_BYTES)},
+        **{"HISTORY_LIMIT": "100000", "FRAME_MIN_BYTES": str(FRAME_BYTES), **settings},
     }
-    pin(cpus and cpus[0])  # inherited, by every thread of the server
-    with (folder / "server.log").open("wb") as log:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "reference_server"],
-            cwd=ROOT,
-            env=env,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=log,
-        )
+    name = REFERENCE if store == "memory" else REFERENCE_SQLITE
+    command = [sys.executable, "-m", "reference_server"]
+    with _serving(command, folder, cpus, env) as (address, pid):
+        yield Reference(name, address, pid)
+
+
+@contextlib.contextmanager
+def peer(name: str, folder: Path, cpus: Cpus) -> Iterator[Subject]:
+    """A peer by its name. Raises tools.Missing."""
+    if name == NCHAN:
+        with _nchan(folder, cpus) as found:
+            yield found
+        return
+    command = {
+        LOOP: lambda: [tools.plain_loop()],
+        AXUM: lambda: [tools.axum()],
+        GO_SSE: lambda: [tools.go_sse()],
+        NODE: lambda: [tools.node(), tools.PEERS / "node.js"],
+        SSE_STARLETTE: lambda: [
+            tools.sse_starlette(),
+            tools.PEERS / "sse_starlette" / "app.py",
+        ],
+    }[name]()
+    arguments = [str(part) for part in command]
+    with _serving(arguments, folder, cpus, {"GOMAXPROCS": "1"}) as (address, pid):
+        yield Peer(name, address, pid)
+
+
+@contextlib.contextmanager
+def _nchan(folder: Path, cpus: Cpus) -> Iterator[Nchan]:
+    program = tools.nginx()
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    text = (tools.PEERS / "nginx.conf").read_text()
+    config = folder / "nginx.conf"
+    config.write_text(text.format(module=tools.NCHAN_MODULE, folder=folder, port=port))
+    command = [str(program), "-p", str(folder), "-e", "stderr", "-c", str(config)]
+    with _process(command, folder, cpus, {}) as process:
+        deadline = time.monotonic() + START_S
+        while True:
+            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+                break
+            if process.poll() is not None or time.monotonic() > deadline:
+                raise BenchError(f"nginx does not listen: {_tail(folder)}")
+            time.sleep(0.05)
+        yield Nchan(NCHAN, ("127.0.0.1", port), process.pid)
+
+
+@contextlib.contextmanager
+def _serving(
+    command: list[str], folder: Path, cpus: Cpus, env: Mapping[str, str]
+) -> Iterator[tuple[tuple[str, int], int]]:
+    """A process that says where it listens."""
+    with _process(command, folder, cpus, env) as process:
+        assert process.stdout is not None
+        ready, _, _ = select.select([process.stdout], [], [], START_S)
+        line = process.stdout.readline().decode().strip() if ready else ""
+        if not line.startswith("listening on http://"):
+            raise BenchError(f"{command[-1]} does not listen: {line!r} {_tail(folder)}")
+        host, _, port = line.rpartition("/")[2].rpartition(":")
+        yield (host, int(port)), process.pid
+
+
+@contextlib.contextmanager
+def _process(
+    command: list[str], folder: Path, cpus: Cpus, env: Mapping[str, str]
+) -> Iterator[subprocess.Popen[bytes]]:
+    """A child on the server's processor; ended by its pid, whatever happens."""
+    mine = os.sched_getaffinity(0)
+    pin(cpus.server)  # inherited, by every thread and process of the child
     try:
-        pin(cpus and cpus[1])
-        host, _, port = _listening(process, folder / "server.log").rpartition(":")
-        yield ServerSubject(store, (host.rpartition("/")[2], int(port)), process.pid)
+        with (folder / "log").open("wb") as log:
+            process = subprocess.Popen(
+                command,
+                cwd=tools.ROOT,
+                env={**os.environ, **env},
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=log,
+            )
     finally:
-        process.terminate()
+        os.sched_setaffinity(0, mine)
+    try:
+        yield process
+    finally:
+        process.send_signal(signal.SIGTERM)
         try:
             process.wait(END_S)
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait(END_S)
+        if process.stdout is not None:
+            process.stdout.close()
 
 
-def _listening(process: subprocess.Popen[bytes], log: Path) -> str:
-    assert process.stdout is not None
-    with process.stdout as output:
-        ready, _, _ = select.select([output], [], [], WAIT_S)
-        line = output.readline().decode().strip() if ready else ""
-    if not line.startswith("listening on http://"):
-        tail = log.read_text(errors="replace")[-400:]
-        raise BenchError(f"expected a server that listens, got {line!r}; its log: {tail}")
-    return line
-
-
-def pin(cpu: int | None) -> None:
-    """Stay on one processor from now on; children inherit it."""
-    if cpu is not None:
-        os.sched_setaffinity(0, {cpu})
+def _tail(folder: Path) -> str:
+    return (folder / "log").read_text(errors="replace")[-400:]

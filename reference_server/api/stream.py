@@ -7,6 +7,7 @@ from typing import Final
 from quart import Response, request
 
 from ..cursors import stream_cursor
+from ..edge import connection_of
 from ..hub import Hub
 from ..stream import Streams
 from .requests import require_acceptable, require_job_id, unknown_job
@@ -42,7 +43,12 @@ class StreamApi:
             return no_content()
         if request.method == "HEAD":
             return event_stream(Response(b""))
-        return event_stream(Response(self._streams.open(log, cursor)))
+        connection = connection_of(request.scope)  # type: ignore[arg-type]  # ASGI, typed differently
+        chunks = self._streams.open(log, cursor, connection)
+        if connection is None:
+            return event_stream(Response(chunks))
+        connection.stream(chunks)
+        return event_stream(Response(b""))
 
 
 def event_stream(response: Response) -> Response:

@@ -11,7 +11,7 @@ import sys
 import threading
 
 from .catalog import subject
-from .model import NullTarget
+from .model import Control, NullTarget
 
 
 def main(arguments: list[str]) -> int:
@@ -24,6 +24,9 @@ def main(arguments: list[str]) -> int:
         threading.Thread(target=_end_with_parent, daemon=True).start()
     if isinstance(chosen, NullTarget):
         return chosen.serve()
+    if not isinstance(chosen, Control):
+        # A stream's task must write all there is: most patches change what it writes.
+        os.environ.setdefault("DIRECT_WRITES", "0")
     chosen.patch()
     from reference_server.__main__ import main as serve
 

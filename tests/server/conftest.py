@@ -1,9 +1,10 @@
-"""The services that some tests of the server need; a test is skipped where one is missing."""
+"""The services that some tests of the server need (a test is skipped where one is missing), and a
+place for connections."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import TypeVar
 
 import pytest
@@ -50,3 +51,10 @@ def redis() -> Iterator[RedisServer]:
     """A Redis of one's own, which may be stopped and started."""
     with running(RedisServer) as server:
         yield server
+
+
+@pytest.fixture
+def peers() -> Iterator[ExitStack]:
+    """Closes the test's hand-made connections."""
+    with ExitStack() as stack:
+        yield stack

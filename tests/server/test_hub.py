@@ -414,3 +414,108 @@ async def test_wake_all_reaches_every_reader(
     for log in kept:
         for reader in list(log.readers):
             log.detach(reader)
+
+
+class Tray:
+    """An outlet that keeps what it was handed; `unsent` is what its peer has yet to take."""
+
+    def __init__(self, *, unsent: int = 0, closing: bool = False) -> None:
+        self.unsent = unsent
+        self.closing = closing
+        self.chunks: list[bytes] = []
+
+    def is_closing(self) -> bool:
+        return self.closing
+
+    def get_write_buffer_size(self) -> int:
+        return self.unsent
+
+    def write(self, data: bytes) -> None:
+        self.chunks.append(data)
+
+
+def reader_at(cursor: int, outlet: Tray) -> Reader:
+    reader = Reader(cursor)
+    reader.outlet = outlet
+    return reader
+
+
+async def waiting(reader: Reader) -> asyncio.Task[None]:
+    """A stream's task in `wait`."""
+    until = asyncio.get_running_loop().time() + DEADLINE_S
+    task = asyncio.create_task(reader.wait(until))
+    await asyncio.sleep(0)
+    assert reader.waits
+    return task
+
+
+async def test_new_events_are_handed_to_who_waits_for_them(
+    store: CountingStore, make_hub: Callable[..., Hub]
+) -> None:
+    """One chunk for all at the head, whose cursors move and whose tasks sleep on. Whoever is
+    behind, has unsent bytes, is going, does not wait or has no outlet is woken, its
+    cursor stays."""
+    counted: list[int] = []
+    hub = make_hub(handed=lambda _emitted_s, readers: counted.append(readers))
+    await create(store)
+    await emit(store, hub)
+    log = await find(hub)
+    trays = [Tray() for _ in range(3)]
+    ready = [reader_at(1, tray) for tray in trays]
+    stuck, gone = Tray(unsent=1), Tray(closing=True)
+    others = [reader_at(0, Tray()), reader_at(1, stuck), reader_at(1, gone), Reader(1)]
+    busy = reader_at(1, Tray())
+    for reader in (*ready, *others, busy):
+        log.attach(reader)
+    tasks = [await waiting(reader) for reader in (*ready, *others)]
+    await emit(store, hub, 2)
+    assert [reader.cursor for reader in ready] == [3, 3, 3]
+    assert {len(tray.chunks) for tray in trays} == {1}
+    assert trays[0].chunks[0] is trays[2].chunks[0]
+    size, _, rest = trays[0].chunks[0].partition(b"\r\n")
+    assert int(size, 16) == len(rest) - 2
+    assert [reader.cursor for reader in (*others, busy)] == [0, 1, 1, 1, 1]
+    assert not stuck.chunks
+    assert not gone.chunks
+    assert counted == [3]
+    assert all(reader.waits for reader in ready)
+    await asyncio.wait_for(asyncio.gather(*tasks[3:]), DEADLINE_S)
+    assert not any(task.done() for task in tasks[:3])
+    await asyncio.wait_for(busy.wait(asyncio.get_running_loop().time() + DEADLINE_S), 1)
+    hub.wake_all()
+    await asyncio.gather(*tasks)
+
+
+async def test_the_end_of_a_log_wakes_everybody(
+    store: CountingStore, make_hub: Callable[..., Hub]
+) -> None:
+    """Its task has to end the answer, so it also writes the last events."""
+    hub = make_hub()
+    await create(store)
+    log = await find(hub)
+    reader = reader_at(0, tray := Tray())
+    log.attach(reader)
+    task = await waiting(reader)
+    await emit(store, hub, status="completed")
+    assert (tray.chunks, reader.cursor) == ([], 0)
+    await asyncio.wait_for(task, DEADLINE_S)
+
+
+async def test_only_so_much_is_handed_over_at_once(
+    store: CountingStore, make_hub: Callable[..., Hub]
+) -> None:
+    """Of a large batch the first part; the reader's task is woken for the rest."""
+    hub = make_hub(encode=lambda event: b"x" * 25_000)
+    await create(store)
+    log = await find(hub)
+    reader = reader_at(0, tray := Tray())
+    log.attach(reader)
+    task = await waiting(reader)
+    await emit(store, hub, 4)
+    assert reader.cursor == 2
+    assert len(tray.chunks[0]) < 65_536
+    await asyncio.wait_for(task, DEADLINE_S)
+    again = await waiting(reader)
+    await emit(store, hub, 1)  # it waits, but is behind
+    assert reader.cursor == 2
+    await asyncio.wait_for(again, DEADLINE_S)

@@ -41,13 +41,6 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
         yield process
 
 
-@pytest.fixture
-def peers() -> Iterator[ExitStack]:
-    """Closes the test's hand-made connections."""
-    with ExitStack() as stack:
-        yield stack
-
-
 class Http2Reader:
     """An HTTP/2 connection with prior knowledge that reads only when it is told to."""
 
