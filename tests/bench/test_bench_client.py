@@ -8,7 +8,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -28,7 +28,8 @@ def speaking(say: Callable[[socket.socket], None]) -> Iterator[Offer]:
 
     def serve() -> None:
         connection, _ = listener.accept()
-        with connection:
+        # A client that leaves with something unread resets the connection.
+        with connection, suppress(ConnectionError):
             connection.recv(4096)
             say(connection)
             connection.recv(1)  # until the client leaves
