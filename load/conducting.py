@@ -222,7 +222,7 @@ class Conducting:
                 said = f"the worker {worker.id} died: what it counted last is not in this report"
                 if run.problem(said):
                     _LOG.error(said)
-        if run.problems and runner.worker_count == 0:
+        if run.problems and runner.worker_count == 0 and not self._stopping:
             self.end()
 
     def end(self) -> None:
@@ -306,8 +306,10 @@ class Conducting:
             runner.send_message(END, client_id=name)
         while waiting() and time.monotonic() < deadline:
             gevent.sleep(0.05)
-        for name in waiting():
-            if self.run is not None:
+        if self.run is not None:
+            # One that died in the last seconds has only been missed while the others were awaited.
+            self._notice_deaths(self.run, runner)
+            for name in waiting():
                 self.run.problem(f"the worker {name} did not send its last counts")
 
     def _conclude(self, run: Run) -> None:

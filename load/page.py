@@ -303,8 +303,8 @@ def _with_words(verdict: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _health_said(run: Mapping[str, Any]) -> str:
-    lag = run["lag_p99_s"]
-    said = f"Its own loop was late by {duration(lag)} (p99). " if lag is not None else ""
+    lag = run["lag_p95_s"]
+    said = f"Its own loop was late by {duration(lag)} (p95). " if lag is not None else ""
     if run["overloaded"]:
         return said + "It was overloaded, so a pass would prove nothing about the target."
     return said + "It was not the bottleneck."

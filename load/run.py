@@ -179,7 +179,7 @@ class Run:
             "kinds": dict(sums.kinds),
             "faults": sums.faults,
             "age": sums.phases["event_age"].counts,
-            "lag_p99_s": sums.lag.percentile(0.99),
+            "lag_p95_s": sums.lag.percentile(0.95),
             "health": sums.health,
             "marks": self.marks,
             "steps": self.steps,

@@ -12,7 +12,7 @@ from streamgauge.history import Anomaly as Found
 from streamgauge.history import View
 
 from .crowd import Anomaly, Crowd, Watched
-from .following import Follower, TooLong, log_view, page_of
+from .following import Follower, TooLong
 from .grammar import Known
 from .histogram import bucket
 from .jobs import CANCEL_S, Job
@@ -26,7 +26,6 @@ OPENED_LATE: Final = frozenset({408, 425, 429, 500, 502, 503, 504})
 SLOW_BUFFER_BYTES: Final = 131_072
 """What the system takes in for a slow reader. Less than twice the loopback's segments would make
 the target wait for TCP's timers, from the first byte on, and that is not the reader's slowness."""
-PAGES_MAX: Final = 1000
 ANOMALIES_MAX: Final = 5
 
 
@@ -313,7 +312,7 @@ class Stream(Watched):
         killed: gevent.GreenletExit | None = None
         if follower.suspicion and not cut_by_run:
             try:
-                log = read_log(crowd, self.job)
+                log = crowd.target.log(self.job) if self.job.ended else None
             except gevent.GreenletExit as exit_now:
                 # The run ends while the log is read: what is known must be said all the same.
                 killed = exit_now
@@ -393,67 +392,6 @@ class Stream(Watched):
             line["faults"] = [f"{each}: {message}" for each, message in faults]
             line["ids"] = [list(anomaly.ids) for anomaly in found]
         self.crowd.record(line)
-
-
-class Polled(Stream):
-    """A client that polls the log instead of streaming it, or looks at it when all is over."""
-
-    def _visit(self) -> bool:
-        follower, crowd = self.follower, self.crowd
-        asked = time.time()
-        follower.opened(asked, "poll")
-        wait_s = 2 if crowd.target.profile.capabilities.long_poll is True else 0
-        while True:
-            try:
-                answer = crowd.target.page(self.job, follower.cursor, wait_s)
-            except WireError as error:
-                return self._try_again(error)
-            crowd.reached(None)
-            at = self._byte_at = time.time()
-            self._octets += len(answer.body)
-            if answer.status in OPENED_LATE:
-                return self._try_again(Cut(f"polling was answered with status {answer.status}"))
-            page = page_of(answer.body) if answer.status == 200 else None
-            if page is None:
-                self._refused = f"polling was answered with status {answer.status}, or no page"
-                return False
-            if isinstance(page.get("gap"), dict):
-                follower.gap(str(page["gap"].get("earliest")))
-            for item in page["events"]:
-                known = crowd.target.grammar.listed(item)
-                if known is not None:
-                    follower.take_known(known, at)
-            # What the answer says, not the last event: that is where the next page begins.
-            follower.cursor = str(page.get("cursor", follower.cursor))
-            crowd.tally.counts["polled"] += len(page["events"])
-            self._event_at = at
-            if page.get("done") or (follower.over and not page.get("has_more")):
-                follower.closed(at, ended=True)
-                return False
-            if not page.get("has_more"):
-                gevent.sleep(self._pause_s or 0.1)
-
-
-def read_log(crowd: Crowd, job: Job) -> View | None:
-    """A job's whole log by polling, None where there is none to be had, or it is not at its end."""
-    target = crowd.target
-    if not target.profile.capabilities.polling or not target.profile.api.events or not job.ended:
-        return None
-    pages: list[Any] = []
-    cursor, at = "0", time.time()
-    try:
-        while len(pages) < PAGES_MAX:
-            answer = target.page(job, cursor)
-            page = page_of(answer.body) if answer.status == 200 else None
-            if page is None:
-                return None
-            pages.append(page)
-            cursor = str(page.get("cursor", cursor))
-            if not page.get("has_more"):
-                return log_view(pages, target.grammar, at)
-    except WireError:
-        return None
-    return None
 
 
 def _quietly(do: Callable[..., Any], *arguments: Any) -> None:

@@ -137,7 +137,7 @@ def whole(tallies: Mapping[str, Mapping[str, Any]]) -> Whole:
         sums.live += told["live"]
         sums.health[name] = told["health"]
         lag = Histogram(dict(told["lag"]))
-        if (lag.percentile(0.99) or 0) >= (sums.lag.percentile(0.99) or 0):
+        if (lag.percentile(0.95) or 0) >= (sums.lag.percentile(0.95) or 0):
             sums.lag = lag
     sums.faults.sort(key=lambda fault: fault["at"])
     return sums

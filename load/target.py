@@ -12,16 +12,18 @@ from urllib.parse import urlencode
 import orjson
 
 from streamgauge.access import Access
+from streamgauge.history import View
 from streamgauge.members import first_at
 from streamgauge.profile import Profile
 
-from .following import Follower, TooLong, Truth
+from .following import Follower, TooLong, Truth, log_view, page_of
 from .grammar import NO_JSON, Grammar, parsed
 from .jobs import Job, Plan
 from .wire import Address, Answer, Cut, Exchange, WireError, ask, quoted
 
 LOOK_S: Final = 5.0
 """For so long the first look waits for a job's first event."""
+PAGES_MAX: Final = 1000
 PAGE_EVENTS: Final = 200
 """Few enough that pollers have to turn pages."""
 Headers = tuple[tuple[str, str], ...]
@@ -142,6 +144,26 @@ class Target:
         return ask(
             self.address, "GET", target, self.headers(job.id, ("Accept", "application/json"))
         )
+
+    def log(self, job: Job) -> View | None:
+        """A job's whole log by polling, None where it cannot be had."""
+        if self.profile.capabilities.polling is not True or not self.profile.api.events:
+            return None
+        pages: list[dict[str, Any]] = []
+        cursor, at = "0", time.time()
+        try:
+            while len(pages) < PAGES_MAX:
+                answer = self.page(job, cursor)
+                page = page_of(answer.body) if answer.status == 200 else None
+                if page is None:
+                    return None
+                pages.append(page)
+                cursor = str(page.get("cursor", cursor))
+                if not page.get("has_more"):
+                    return log_view(pages, self.grammar, at)
+        except WireError:
+            return None
+        return None
 
     def cancel(self, job: Job) -> Answer:
         """Cancel a job. Raises WireError."""

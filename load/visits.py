@@ -12,7 +12,8 @@ import gevent
 
 from .crowd import Crowd
 from .jobs import Job, Plan
-from .streams import Polled, Stream
+from .polling import Polled
+from .streams import Stream
 from .target import Refused
 from .wire import NoConnection, WireError
 

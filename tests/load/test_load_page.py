@@ -21,7 +21,7 @@ def run_of(tally: Tally, state: str = "finished", **more) -> dict:
         "began": 1.0, "seconds": 5.0, "age_bound_s": 1.0, "problems": [], "overloaded": [],
         "verdict": judge(sums, [Threshold("event_age", "p95", 1.0)]).as_json(),
         "counts": dict(sums.counts), "kinds": dict(sums.kinds), "faults": sums.faults,
-        "age": sums.phases["event_age"].counts, "lag_p99_s": 0.001, "health": sums.health,
+        "age": sums.phases["event_age"].counts, "lag_p95_s": 0.001, "health": sums.health,
         "marks": [], "steps": [], "capacity": "", "curves": curves.as_json(), **more,
     }  # fmt: skip
 

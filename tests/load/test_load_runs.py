@@ -23,7 +23,7 @@ from load.tally import WORDS
 def test_a_good_server_passes_and_every_kind_is_judged(
     target: ServerProcess, tmp_path: Path
 ) -> None:
-    outcome = headless(tmp_path, target.url, 30, 8)
+    outcome = headless(tmp_path, target.url, 30, 7)
     assert outcome.code == 0, outcome.said
     told = outcome.results
     assert list(told) == [
@@ -67,7 +67,7 @@ def test_broken_servers_fail_with_their_counter_examples(tmp_path: Path) -> None
         folder = tmp_path / name
         folder.mkdir()
         with broken_server(name, folder) as url:
-            return headless(folder, url, 24, 6)
+            return headless(folder, url, 24, 5)
 
     with ThreadPoolExecutor() as together:
         outcomes = dict(zip(BROKEN, together.map(run, BROKEN), strict=True))

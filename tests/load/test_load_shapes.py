@@ -142,7 +142,7 @@ def test_restarts_under_load_lose_nothing(tmp_path: Path) -> None:
             f'restart = ["sh", "-c", "kill -HUP {server.pid}", "{{instance}}"]\n'
         )
         outcome = headless(
-            tmp_path, f"http://127.0.0.1:{port}", 12, 12, "--load-shape", "restart",
+            tmp_path, f"http://127.0.0.1:{port}", 12, 9, "--load-shape", "restart",
             "--profile", str(profile), "--threshold", "event_age.p50<1",
         )  # fmt: skip
     finally:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from load.health import overload
 from load.histogram import Histogram, merged
 from load.tally import WORDS, Tally, whole
 from load.verdict import Threshold, ThresholdError, judge
@@ -70,6 +71,27 @@ def test_histograms_are_exact_below_a_millisecond_and_merge() -> None:
     for share in (0.5, 0.95, 0.99):
         assert both.percentile(share) == pytest.approx(share / 1000, rel=0.01)
     assert both.since(first).counts == second.counts
+
+
+@pytest.mark.parametrize(
+    ("health", "lag_s", "counts", "said"),
+    [
+        ({"busy_share": 0.2, "files": 100, "files_max": 1000}, 0.01, {}, ""),
+        ({"busy_share": 0.5, "files": 100, "files_max": 1000}, 0.01, {}, "50% of all seconds"),
+        ({"busy_share": 0.0, "files": 950, "files_max": 1000}, 0.01, {}, "950 of 1000 files"),
+        ({"busy_share": 0.0, "files": 1, "files_max": 9}, 0.4, {}, "0.4"),
+        ({}, 0.01, {"arrivals due": 100, "arrivals dropped": 5}, "5 of 100 arrivals"),
+    ],
+)
+def test_a_generator_that_is_the_bottleneck_is_told(health, lag_s, counts, said) -> None:
+    tally = Tally()
+    tally.health = health
+    tally.lag.add(0.001, 90)
+    tally.lag.add(lag_s, 10)
+    tally.counts.update(counts)
+    found = overload(whole({"a worker": tally.as_dict()}), age_bound_s=1.0)
+    assert bool(found) == bool(said)
+    assert said in " ".join(found)
 
 
 def test_ages_of_clocks_that_disagree_do_not_break_anything() -> None:
