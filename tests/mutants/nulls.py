@@ -83,8 +83,8 @@ def _replay_only() -> None:
             yield gap
         try:
             while self.reader.cursor < upto:
-                for piece in await self._due():
-                    yield piece
+                for parts in await self._due():
+                    yield b"".join(parts)
             if not self._complete:
                 yield self._streams.encoder.recycle()
         finally:

@@ -129,10 +129,10 @@ def _collapses(answer: Callable[[], Any]) -> None:
     crowded: set[str] = set()
     opened = Streams.open
 
-    def counted(self: Streams, log: Any, cursor: int) -> Any:
+    def counted(self: Streams, log: Any, cursor: int, connection: Any = None) -> Any:
         if sum(stream.log is log for stream in self._open) > CROWD:
             crowded.add(log.job_id)
-        return opened(self, log, cursor)
+        return opened(self, log, cursor, connection)
 
     async def stream(self: view.StreamApi, job_id: str) -> Any:
         back = job_id in crowded and request.headers.get("Last-Event-ID")

@@ -28,7 +28,7 @@ def held_back(delay_s: Callable[[int], float]) -> None:
                 await asyncio.sleep(wait_s)
             self.reader.cursor = batch.last
             self._newest_emitted_s = batch.newest_emitted
-            return [b"".join(batch.data)]
+            return [batch.data]
         return await original(self)
 
     stream.Stream._due = due  # type: ignore[method-assign]
@@ -89,7 +89,7 @@ def _one_behind(within_s: float, held_s: float) -> None:
             self.reader.cursor = batch.last
             self._newest_emitted_s = batch.newest_emitted
             self.previous_s = batch.newest_emitted  # type: ignore[attr-defined]
-            return [b"".join(batch.data)]
+            return [batch.data]
         batch = await self.log.frames(self.reader.cursor, 1)
         emitted_s = batch.newest_emitted or 0.0
         previous_s = getattr(self, "previous_s", None)
@@ -102,7 +102,7 @@ def _one_behind(within_s: float, held_s: float) -> None:
         self.previous_s = emitted_s  # type: ignore[attr-defined]
         self.reader.cursor = batch.last
         self._newest_emitted_s = batch.newest_emitted
-        return [b"".join(batch.data)]
+        return [batch.data]
 
     stream.Stream._due = due  # type: ignore[method-assign]
 

@@ -43,8 +43,10 @@ def on_opened(change: Callable[[Stream], None]) -> None:
 
     made = stream.Stream.__init__
 
-    def changed(self: Stream, streams: Streams, log: JobLog, cursor: int) -> None:
-        made(self, streams, log, cursor)
+    def changed(
+        self: Stream, streams: Streams, log: JobLog, cursor: int, connection: Any = None
+    ) -> None:
+        made(self, streams, log, cursor, connection)
         change(self)
 
     stream.Stream.__init__ = changed  # type: ignore[method-assign]
