@@ -37,7 +37,7 @@ _ALLOWED_SLOW_US: Final = {1: 150.0, BURST: 120.0}
 _SLOW: Final = frozenset({subjects.SSE_STARLETTE})
 #: Events that are due one at a time may travel together so rarely that no figure shows it.
 _JOINED_MAX: Final = 0.02
-_ATTEMPTS: Final = 3
+_ATTEMPTS: Final = 5
 
 LATENCY_READERS: Final = 200
 LATENCY_EVENTS: Final = 60
