@@ -8,7 +8,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -28,10 +28,10 @@ def speaking(say: Callable[[socket.socket], None]) -> Iterator[Offer]:
 
     def serve() -> None:
         connection, _ = listener.accept()
-        with connection:
+        with connection, suppress(ConnectionError):  # the client leaves when it has enough
             connection.recv(4096)
             say(connection)
-            connection.recv(1)  # until the client leaves
+            connection.recv(1)
 
     with socket.create_server(("127.0.0.1", 0)) as listener:
         thread = threading.Thread(target=serve)
