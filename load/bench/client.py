@@ -35,6 +35,8 @@ class State(NamedTuple):
     most: int
     joined: int
     """Events that shared a chunk with an earlier one."""
+    together: int
+    """Events that shared a read with an earlier one."""
     odd: int
     """Ids that were not one more than the last."""
 

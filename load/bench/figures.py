@@ -32,9 +32,11 @@ class Samples:
         self.values.setdefault(Key(name, subject, unit), {})[turn] = value
 
     def ratios(self, name: str, subject: str, against: str) -> list[float]:
-        """One number against another, in each round that has both."""
+        """One number against another, in each round that has both; none against nothing."""
         upper, lower = self._of(name, subject), self._of(name, against)
-        return [upper[turn] / lower[turn] for turn in sorted(upper.keys() & lower.keys())]
+        return [
+            upper[turn] / lower[turn] for turn in sorted(upper.keys() & lower.keys()) if lower[turn]
+        ]
 
     def rounds(self, name: str, subject: str) -> list[float]:
         """A figure's numbers in the order of rounds."""

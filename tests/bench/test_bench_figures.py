@@ -42,6 +42,15 @@ def test_a_ratio_is_formed_within_its_round() -> None:
     ]
 
 
+def test_nothing_is_compared_with_nothing() -> None:
+    """A figure that may be zero, such as a number of faults, has no ratio, and is reported."""
+    samples = measured(reference=[0, 0], peer=[1, 0])
+    assert samples.ratios(FIGURE, "peer", "reference") == []
+    assert "| peer |" in report.markdown(MACHINE, 2, samples, [], [])
+    (found,) = judged([Budget(FIGURE, "reference", at_most=0)], samples)
+    assert found["met"] is True
+
+
 def test_the_median_decides() -> None:
     """One round far off changes nothing."""
     samples = measured(ours=[9, 1, 1], theirs=[1, 1, 1])

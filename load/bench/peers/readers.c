@@ -15,8 +15,9 @@
  *     until EVENTS MS   read until every stream has so many events: "ok MICROSECONDS" from the
  *                       first request on, "late STREAMS" after so long, "ended" where one stopped
  *     settle MS         read until nothing came for so long, at most ten times as long
- *     state             "state LEAST MOST JOINED ODD": events per stream, events that shared a
- *                       chunk with an earlier one, ids that are not one more than the last (strict)
+ *     state             "state LEAST MOST JOINED TOGETHER ODD": events per stream, events that
+ *                       shared a chunk, or a read, with an earlier one, and ids that are not one
+ *                       more than the last (strict)
  *     ages              "ages COUNT P50 P99 MAX" in microseconds since the last time
  */
 #define _GNU_SOURCE
@@ -40,7 +41,7 @@
 static const char STAMP[] = "\"timestamp\":\"";
 
 struct stream {
-  long events, joined, odd, last;
+  long events, joined, together, odd, last;
   int held;
   char before, hold[HEAD_BYTES];
 };
@@ -78,6 +79,7 @@ static long take(int index) {
   if (got < 0 && (errno == EAGAIN || errno == EINTR)) return 1;
   if (got <= 0) return 0;
   int64_t now = ages_wanted ? now_us(CLOCK_REALTIME) : 0;
+  long before = s->events;
   char *at = buffer, *end = buffer + s->held + got;
   s->held = 0;
   *end = 0;
@@ -90,7 +92,7 @@ static long take(int index) {
       return got;
     }
     if (memcmp(at, "\nid:", 4) == 0) {
-      s->events++;
+      if (s->events++ > before) s->together++;
       if ((at > buffer ? at[-1] : s->before) != '\r') s->joined++;
       long id = strict ? atol(at + 4) : 0;
       if (strict && id != s->last + 1) s->odd++;
@@ -205,15 +207,16 @@ int main(int argc, char **argv) {
       while (read_some(ms) && now_us(CLOCK_MONOTONIC) < end) continue;
       printf("ok\n");
     } else if (!strcmp(line, "state\n")) {
-      long least = count ? streams[0].events : 0, most = 0, joined = 0, odd = 0;
+      long least = count ? streams[0].events : 0, most = 0, joined = 0, together = 0, odd = 0;
       for (int i = 0; i < count; i++) {
         struct stream *s = &streams[i];
         if (s->events < least) least = s->events;
         if (s->events > most) most = s->events;
         joined += s->joined;
+        together += s->together;
         odd += s->odd;
       }
-      printf("state %ld %ld %ld %ld\n", least, most, joined, odd);
+      printf("state %ld %ld %ld %ld %ld\n", least, most, joined, together, odd);
     } else if (!strcmp(line, "ages\n")) {
       qsort(ages, ages_count, sizeof *ages, ascending);
       long n = ages_count, last = n ? n - 1 : 0;

@@ -17,7 +17,7 @@ use std::{
     },
     time::Duration,
 };
-use tokio::{sync::broadcast, time::Instant};
+use tokio::sync::broadcast;
 use tokio_stream::wrappers::BroadcastStream;
 
 const TEXT_BYTES: usize = 3930;
@@ -87,7 +87,6 @@ async fn replay(
 
 async fn run(State(app): State<App>, Query(wanted): Query<Run>) -> StatusCode {
     tokio::spawn(async move {
-        let mut due = Instant::now();
         let mut left = wanted.events;
         while left > 0 {
             let together = left.min(wanted.burst);
@@ -95,8 +94,7 @@ async fn run(State(app): State<App>, Query(wanted): Query<Run>) -> StatusCode {
                 let _ = app.sender.send(app.message());
             }
             left -= together;
-            due += Duration::from_micros(wanted.us);
-            tokio::time::sleep_until(due).await;
+            tokio::time::sleep(Duration::from_micros(wanted.us)).await;
         }
     });
     StatusCode::ACCEPTED
