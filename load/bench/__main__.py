@@ -27,6 +27,7 @@ ROUNDS: Final = 3
 #: What is measured in rounds; then come the parts that run once, the suite last.
 IN_ROUNDS: Final[dict[str, Callable[[Bench, int], None]]] = {
     "fanout": parts.fanout,
+    "few": parts.few,
     "latency": parts.latency,
     "replay": parts.replay,
     "memory": parts.memory,
