@@ -10,6 +10,7 @@ import contextlib
 import itertools
 import os
 import pwd
+import random
 import resource
 import shutil
 import signal
@@ -24,6 +25,7 @@ from typing import Final, Self
 
 START_TIMEOUT_S: Final = 60.0
 LOOK_S: Final = 0.02
+PORTS: Final = (10_240, 32_768)
 _SCHEMAS = itertools.count(1)
 
 
@@ -39,10 +41,16 @@ class ServiceFailed(Exception):
 
 
 def free_port() -> int:
-    """A port that nobody uses at the moment."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A port that nobody uses at the moment.
+
+    Not one of those that the system gives to outgoing connections: one of them could have it when
+    a service that was killed is started again.
+    """
+    while True:
+        port = random.randrange(*PORTS)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 class Service(ABC):

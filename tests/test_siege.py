@@ -149,8 +149,8 @@ def test_a_small_siege_loses_nothing(tmp_path: Path) -> None:
     done = subprocess.run(
         command, cwd=ROOT, capture_output=True, text=True, timeout=SIEGE_MAX_S, check=False
     )
-    found = json.loads((tmp_path / "results.json").read_text())
     assert done.returncode == 0, done.stdout + done.stderr
+    found = json.loads((tmp_path / "results.json").read_text())
     assert found["verdict"] == "pass"
     (experiment,) = found["experiments"]
     assert experiment["ledger"] == {word: 12 if word == "ok" else 0 for word in WORDS}
