@@ -10,10 +10,10 @@ memory                                                an instance: prints what i
 
 from __future__ import annotations
 
+import random
 import signal
-import sqlite3
+import time
 from collections.abc import Mapping
-from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -25,8 +25,9 @@ if TYPE_CHECKING:
     from .topology import Topology
     from .toxiproxy import Link
 
-PAUSE_TRIES: Final = 20
-UNLOCKED_WITHIN_S: Final = 0.5
+PAUSE_TRIES: Final = 1000
+BETWEEN_S: Final = 0.005
+STOPPED_S: Final = 5.0
 ALL: Final = "all"
 
 MENDED_BY: Final[Mapping[str, str]] = {
@@ -126,21 +127,30 @@ def _pause(topology: Topology, instance: Instance) -> None:
     that is another fault (the store's) than an instance that does not answer."""
     for _ in range(PAUSE_TRIES):
         instance.pause()
-        if topology.plan.store != "sqlite" or _writable(topology.database):
+        if topology.plan.store != "sqlite" or not _writes(instance.pid, topology.database):
             return
         instance.resume()
+        time.sleep(random.uniform(0, BETWEEN_S))
     raise ServiceFailed(f"each of {PAUSE_TRIES} pauses hit a transaction of {instance.number}")
 
 
-def _writable(database: Path) -> bool:
-    """Whether a transaction can begin, those of running processes being over soon."""
-    with closing(sqlite3.connect(database, UNLOCKED_WITHIN_S, isolation_level=None)) as connection:
-        try:
-            connection.execute("BEGIN IMMEDIATE")
-            connection.execute("ROLLBACK")
-        except sqlite3.OperationalError:
-            return False
-    return True
+def _writes(pid: int, database: Path) -> bool:
+    """Whether a process that was told to stop did so while it held the file's lock for writers.
+
+    In WAL mode that is a lock on a byte of the `-shm` file (Linux lists them all in /proc/locks).
+    """
+    until = time.monotonic() + STOPPED_S
+    while Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][0] != "T":
+        if time.monotonic() > until:
+            raise ServiceFailed(f"process {pid} did not stop within {STOPPED_S:.0f} s")
+        time.sleep(BETWEEN_S)
+    inode = f":{Path(f'{database}-shm').stat().st_ino}"
+    held = (line.split() for line in Path("/proc/locks").read_text().splitlines())
+    return any(
+        lock[3:5] == ["WRITE", str(pid)] and lock[5].endswith(inode)
+        for lock in held
+        if len(lock) > 5
+    )
 
 
 def _set_clock(instance: Instance, seconds: int) -> None:

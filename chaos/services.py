@@ -119,6 +119,11 @@ class Service(ABC):
             raise ServiceFailed("expected a running service")
         return self._process
 
+    @property
+    def pid(self) -> int:
+        """Of the process. Raises ServiceFailed where there is none."""
+        return self._running.pid
+
     def pause(self) -> None:
         """All of its processes, as a machine that is overloaded or swaps."""
         self._send_to_all(signal.SIGSTOP)
