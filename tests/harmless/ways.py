@@ -88,29 +88,53 @@ def tls(folder: Path) -> Iterator[Place]:
 
 @contextmanager
 def http2(folder: Path) -> Iterator[Place]:
-    """Caddy ends TLS and speaks HTTP/2 with clients, as a platform's front end does."""
+    """nginx ends TLS and speaks HTTP/2 with clients, as a platform's front end does."""
     key, certificate = _certificate(folder)
     port = _free_port()
     with _reference(folder) as url:
-        settings = folder / "Caddyfile"
+        settings = folder / "nginx.conf"
         settings.write_text(
-            CADDY.format(port=port, key=key, certificate=certificate, server=urlsplit(url).netloc)
+            NGINX.format(
+                folder=folder,
+                port=port,
+                key=key,
+                certificate=certificate,
+                server=urlsplit(url).netloc,
+            )
         )
-        command = ["caddy", "run", "--adapter", "caddyfile", "--config", str(settings)]
-        with _program(command, port, {"HOME": str(folder), "XDG_DATA_HOME": str(folder)}):
+        with _program(["nginx", "-c", str(settings), "-e", "stderr"], port):
             yield Place(f"https://localhost:{port}", {"SSL_CERT_FILE": str(certificate)})
 
 
-CADDY = """\
-{{
-    admin off
-    auto_https off
-}}
-https://localhost:{port} {{
-    bind 127.0.0.1
-    tls {certificate} {key}
-    reverse_proxy {server} {{
-        flush_interval -1
+NGINX = """\
+daemon off;
+master_process off;
+pid {folder}/nginx.pid;
+error_log stderr crit;
+events {{ worker_connections 4096; }}
+http {{
+    access_log off;
+    client_body_temp_path {folder}/body;
+    proxy_temp_path {folder}/proxy;
+    fastcgi_temp_path {folder}/fastcgi;
+    uwsgi_temp_path {folder}/uwsgi;
+    scgi_temp_path {folder}/scgi;
+    client_max_body_size 2m;
+    large_client_header_buffers 8 64k;
+    server_tokens off;
+    server {{
+        listen 127.0.0.1:{port} ssl http2 backlog=4096;
+        ssl_certificate {certificate};
+        ssl_certificate_key {key};
+        location / {{
+            proxy_pass http://{server};
+            proxy_http_version 1.1;
+            proxy_set_header Connection "";
+            proxy_set_header Host $http_host;
+            proxy_buffering off;
+            proxy_request_buffering off;
+            proxy_read_timeout 75s;
+        }}
     }}
 }}
 """
@@ -161,12 +185,10 @@ def _wired(target: str, wire: Wire) -> Iterator[str]:
 
 
 @contextmanager
-def _program(command: list[str], port: int, env: Mapping[str, str]) -> Iterator[None]:
+def _program(command: list[str], port: int) -> Iterator[None]:
     path = shutil.which(command[0], path=f"{os.environ['PATH']}:/usr/sbin")
     assert path, f"{command[0]} is not installed: make deps-system"
-    process = subprocess.Popen(
-        [path, *command[1:]], stderr=subprocess.DEVNULL, env={**os.environ, **env}
-    )
+    process = subprocess.Popen([path, *command[1:]], stderr=subprocess.DEVNULL)
     try:
         until = time.monotonic() + STARTED_S
         while not _listens(port):
