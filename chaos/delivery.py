@@ -21,6 +21,7 @@ from .crowd import Seen, watch
 from .experiments import ENV
 from .instance import Instance
 from .nginx import NginxServer, buffering
+from .outcome import FAIL, INCONCLUSIVE, PASS
 from .services import MissingProgram, Service, ServiceFailed
 from .trial import Size
 
@@ -67,6 +68,13 @@ class Delivery:
     def proven(self) -> bool:
         """Whether it holds back what it has to, so that passing it means something."""
         return self.stalls or not self.must_stall
+
+    @property
+    def verdict(self) -> str:
+        """That of the experiment that it is."""
+        if not self.passes:
+            return FAIL
+        return PASS if self.proven else INCONCLUSIVE
 
     @property
     def passes(self) -> bool:

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from streamgauge.history import Anomaly, AnomalyKind, Rules, check
+from streamgauge.history import WORD_OF, Anomaly, Rules, check
 
 from .readers import Connection, Reader
 
@@ -26,22 +26,8 @@ WORDS: Final = (
     "never_terminated",
 )
 """From the best to the worst that can be said of a stream; each gets the worst that is true."""
-_WORD_OF: Final[Mapping[AnomalyKind, str]] = {
-    AnomalyKind.GAP: "lost",
-    AnomalyKind.GAP_INSIDE: "lost",
-    AnomalyKind.LOST_ACKNOWLEDGED: "lost",
-    AnomalyKind.PHANTOM: "lost",
-    AnomalyKind.DUPLICATE: "duplicate",
-    AnomalyKind.TWO_TERMINALS: "duplicate",
-    AnomalyKind.AFTER_TERMINAL: "duplicate",
-    AnomalyKind.PAYLOAD_DIVERGENCE: "duplicate",
-    AnomalyKind.VIEW_DIVERGENCE: "duplicate",
-    AnomalyKind.CROSS_JOB: "duplicate",
-    AnomalyKind.REORDER: "reordered",
-    AnomalyKind.CURSOR_REGRESSION: "reordered",
-    AnomalyKind.UNSIGNALLED_GAP: "unsignalled_gap",
-    AnomalyKind.NEVER_TERMINATED: "never_terminated",
-}
+_WORD_HERE: Final = {"diverged": "duplicate"}
+"""An id with two contents was shown twice; this ledger has no word of its own for it."""
 
 
 @dataclass(slots=True)
@@ -77,7 +63,7 @@ def judge(
         own = [reader for reader in readers if reader.job == job]
         found = _anomalies(job, own, logs.get(job, ()), events[job], ledger)
         for reader in own:
-            words = [_WORD_OF[a.kind] for a in found.get(reader.name, ())]
+            words = [_word(a) for a in found.get(reader.name, ())]
             words.append(OK if reader.ended else "stuck")
             ledger.counts[max(words, key=WORDS.index)] += 1
             if not reader.ended:
@@ -85,6 +71,11 @@ def judge(
                     f"{reader.name}: stuck after event {reader.newest} of job {job}"
                 )
     return ledger
+
+
+def _word(anomaly: Anomaly) -> str:
+    word = WORD_OF[anomaly.kind]
+    return _WORD_HERE.get(word, word)
 
 
 def _anomalies(

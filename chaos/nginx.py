@@ -21,7 +21,17 @@ BALANCES: Final = (ROUND_ROBIN, STICKY_SESSION, STICKY_COOKIE)
 #: What the same client always has the same of; a client without it goes anywhere.
 _STICKY_BY: Final = {STICKY_SESSION: "$http_x_session_id", STICKY_COOKIE: "$cookie_instance"}
 
-_CONFIG: Final = """
+PLACES: Final = """\
+    client_body_temp_path {folder}/body;
+    proxy_temp_path {folder}/proxy;
+    fastcgi_temp_path {folder}/fastcgi;
+    uwsgi_temp_path {folder}/uwsgi;
+    scgi_temp_path {folder}/scgi;
+"""
+"""Where nginx may write, instead of in the system's folders."""
+
+_CONFIG: Final = (
+    """
 daemon off;
 worker_processes 1;
 pid {folder}/nginx.pid;
@@ -29,11 +39,9 @@ error_log stderr error;
 events {{ worker_connections 8192; }}
 http {{
     access_log off;
-    client_body_temp_path {folder}/body;
-    proxy_temp_path {folder}/proxy;
-    fastcgi_temp_path {folder}/fastcgi;
-    uwsgi_temp_path {folder}/uwsgi;
-    scgi_temp_path {folder}/scgi;
+"""
+    + PLACES
+    + """\
     client_max_body_size 2m;
 {sticky_map}
     upstream instances {{
@@ -57,8 +65,10 @@ http {{
     }}
 }}
 """
+)
 
-_BUFFERING: Final = """
+_BUFFERING: Final = (
+    """
 daemon off;
 master_process off;
 pid {folder}/nginx.pid;
@@ -66,11 +76,9 @@ error_log stderr error;
 events {{ worker_connections 1024; }}
 http {{
     access_log off;
-    client_body_temp_path {folder}/body;
-    proxy_temp_path {folder}/proxy;
-    fastcgi_temp_path {folder}/fastcgi;
-    uwsgi_temp_path {folder}/uwsgi;
-    scgi_temp_path {folder}/scgi;
+"""
+    + PLACES
+    + """\
     server {{
         listen {listen};
         location / {{
@@ -84,6 +92,7 @@ http {{
     }}
 }}
 """
+)
 
 
 class NginxServer(Service):

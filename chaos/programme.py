@@ -10,7 +10,7 @@ import asyncio
 import json
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
@@ -35,7 +35,6 @@ from .toxiproxy import ToxiproxyServer
 SCHEMA: Final = 1
 CORPUS: Final = Path(__file__).parent / "corpus"
 SHRINK_S: Final = 300.0
-RANDOM: Final = "random"
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,14 +95,17 @@ class Programme:
             MissingProgram: something has to be installed first.
         """
         if own is not None:
-            drawn_for = _loaded(schedule) if schedule else None
-            every = (drawn_for or {}).get(OWN) or possible(choice.seed, own.hooks, len(own.urls))
+            every = (
+                _loaded(schedule, {OWN}).get(OWN, ())
+                if schedule
+                else possible(choice.seed, own.hooks, len(own.urls))
+            )
             some = tuple(each for each in every if choice.wants(each.key))
             return cls(choice, {OWN: some}, (), choice.wants("platforms"), False, own)
         faketime()
         small_disk = os.geteuid() == 0
         experiments = (
-            _loaded(schedule)
+            _loaded(schedule, set(plans(small_disk=False)))
             if schedule
             else drawn(choice.seed, whole=choice.whole, small_disk=small_disk, clocks=True)
         )
@@ -121,13 +123,8 @@ class Programme:
 
     def save(self, path: Path) -> None:
         """Write the schedule down, before anything of it is played."""
-        path.parent.mkdir(parents=True, exist_ok=True)
-        table = {
-            "schema": SCHEMA,
-            "seed": self.choice.seed,
-            "experiments": [asdict(each) for some in self.experiments.values() for each in some],
-        }
-        path.write_text(json.dumps(table, indent=1) + "\n", "utf-8")
+        every = [each for some in self.experiments.values() for each in some]
+        _write(path, self.choice.seed, every)
 
     async def play(self, tell: Tell) -> None:
         """All of it. Raises MissingProgram, ServiceFailed: there is no Toxiproxy."""
@@ -189,10 +186,10 @@ class Programme:
         """Both matrices; what is late once may be this machine's doing, so it is played again."""
         for _ in range(TRIES if self.own is None else 0):
             self.deliveries = await delivery.play(self.choice.seed)
-            if all(way.passes and way.proven for way in self.deliveries):
+            if all(way.verdict == PASS for way in self.deliveries):
                 break
         for way in self.deliveries:
-            tell(f"{_word(way.passes):12} delivery/{way.way}")
+            tell(f"{way.verdict:12} delivery/{way.way}")
         for _ in range(TRIES):
             self.rows = await self._on_platforms()
             if all(row.passes for row in self.rows):
@@ -258,9 +255,8 @@ class Programme:
         """Of everything but the controls; nothing played proves nothing."""
         found = [each.verdict for each in self.outcomes]
         found += [lane.control.verdict for lane in self.lanes.values() if lane.control]
-        found += [_word(way.passes) for way in self.deliveries]
+        found += [way.verdict for way in self.deliveries]
         found += [_word(row.passes) for row in self.rows]
-        found += [INCONCLUSIVE for way in self.deliveries if not way.proven]
         wanted = sum(len(some) for some in self.experiments.values())
         if FAIL in found:
             return FAIL
@@ -284,10 +280,8 @@ async def _shrink(lane: Lane, found: Outcome, tell: Tell) -> None:
     tell(f"shrinking {found.experiment.key}")
     fewest = await shrunk(found.experiment.faults, fails, SHRINK_S)
     kept = replace(found.experiment, faults=tuple(fewest))
-    CORPUS.mkdir(exist_ok=True)
     path = CORPUS / f"{kept.deployment}-{kept.name}.json"
-    table = {"schema": SCHEMA, "seed": lane.seed, "experiments": [asdict(kept)]}
-    path.write_text(json.dumps(table, indent=1) + "\n", "utf-8")
+    _write(path, lane.seed, [kept])
     tell(f"{len(fewest)} of {len(found.experiment.faults)} faults are enough: {path}")
 
 
@@ -295,16 +289,32 @@ def _word(passes: bool) -> str:
     return PASS if passes else FAIL
 
 
-def _loaded(path: Path) -> dict[str, tuple[Experiment, ...]]:
+def _write(path: Path, seed: int, experiments: Sequence[Experiment]) -> None:
+    """What `_read` reads."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    table = {
+        "schema": SCHEMA,
+        "seed": seed,
+        "experiments": [asdict(each) for each in experiments],
+    }
+    path.write_text(json.dumps(table, indent=1) + "\n", "utf-8")
+
+
+def _loaded(path: Path, known: Collection[str]) -> dict[str, tuple[Experiment, ...]]:
+    """By deployment, each of which is a known one. Raises ScheduleError."""
     found: dict[str, tuple[Experiment, ...]] = {}
     for each in _read(path):
+        if each.deployment not in known:
+            raise ScheduleError(
+                f"{path}: expected experiments on {', '.join(known)} "
+                f"({OWN!r}: give --base-url), got {each.deployment!r}"
+            )
         found[each.deployment] = (*found.get(each.deployment, ()), each)
     return found
 
 
 def _read(path: Path) -> list[Experiment]:
     """Raises ScheduleError."""
-    known = plans(small_disk=False)
     try:
         table: dict[str, Any] = json.loads(path.read_text("utf-8"))
         found = [
@@ -315,9 +325,4 @@ def _read(path: Path) -> list[Experiment]:
         raise ScheduleError(f"{path}: cannot be read ({error.strerror})") from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ScheduleError(f"{path}: is no schedule ({error})") from error
-    for each in found:
-        if each.deployment not in known:
-            raise ScheduleError(
-                f"{path}: expected one of {', '.join(known)} as deployment: {each.deployment!r}"
-            )
     return found

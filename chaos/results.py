@@ -12,10 +12,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
+from .delivery import IN_TIME_S
 from .ledger import OK, WORDS
-from .outcome import FAIL, INCONCLUSIVE, PASS, Outcome
+from .outcome import AGE_P95_S, FAIL, INCONCLUSIVE, PASS, Outcome
 from .programme import Programme
-from .trial import Played
 
 REASONS_MAX: Final = 20
 SIGNS: Final = {PASS: "✓", FAIL: "✗", INCONCLUSIVE: "?"}
@@ -97,7 +97,7 @@ def _experiment(found: Outcome) -> dict[str, Any]:
         "topology": found.experiment.deployment,
         "verdict": found.verdict,
         "reasons": found.reasons[:REASONS_MAX],
-        "faults": [_fault(played) for played in found.played],
+        "faults": [played.as_json() for played in found.played],
         "ledger": told,
         "recovery_s": round(found.recovery_s, 2),
         "resumed_s": round(found.resumed_s, 2),
@@ -114,28 +114,17 @@ def _experiment(found: Outcome) -> dict[str, Any]:
     }
 
 
-def _fault(played: Played) -> dict[str, Any]:
-    return {
-        "kind": played.fault.kind,
-        "target": played.fault.target,
-        "at_s": round(played.at_s, 2),
-        "lasted_s": round(played.lasted_s, 2),
-        "streams_hit": played.streams_hit,
-    }
-
-
 def _deliveries(programme: Programme) -> Iterator[dict[str, Any]]:
     """Ways that are known to buffer; that they do is seen on the unpadded streams beside."""
     for way in programme.deliveries:
         if not way.must_stall:
             continue
-        unproven = [] if way.stalls else ["unpadded events were not held back: it does not buffer"]
+        unproven = [] if way.proven else ["unpadded events were not held back: it does not buffer"]
         late = f"padded events were {way.padded.age_p95_s:.2f} s old on arrival (p95)"
-        verdict = FAIL if not way.passes else PASS if way.stalls else INCONCLUSIVE
         yield {
             "name": f"delivery-{way.way}",
             "topology": "one instance, memory",
-            "verdict": verdict,
+            "verdict": way.verdict,
             "reasons": unproven if way.passes else [*way.padded.ledger.faults, late],
             "faults": [
                 {
@@ -143,7 +132,7 @@ def _deliveries(programme: Programme) -> Iterator[dict[str, Any]]:
                     "target": way.way,
                     "at_s": 0.0,
                     "lasted_s": round(way.padded.lasted_s, 2),
-                    "streams_hit": way.unpadded.hit(1.0),
+                    "streams_hit": way.unpadded.hit(IN_TIME_S),
                 }
             ],
             "ledger": way.padded.ledger.as_json(),
@@ -193,8 +182,8 @@ def journal(programme: Programme) -> dict[str, Any]:
         "status": "interrupted" if programme.interrupted else "completed",
         "deviated": any(found.verdict == FAIL for found in outcomes),
         "steady_states": {
-            "before": {"steady_state_met": all(p.age_p95_s <= 1 for p in before)},
-            "after": {"steady_state_met": all(p.age_p95_s <= 1 for p in after)},
+            "before": {"steady_state_met": all(p.age_p95_s <= AGE_P95_S for p in before)},
+            "after": {"steady_state_met": all(p.age_p95_s <= AGE_P95_S for p in after)},
             "during": [],
         },
         "run": [

@@ -62,16 +62,7 @@ def results(siege: Trial) -> dict[str, Any]:
                 "name": "siege",
                 "topology": siege.deployment.about,
                 "verdict": verdict,
-                "faults": [
-                    {
-                        "kind": played.fault.kind,
-                        "target": played.fault.target,
-                        "at_s": round(played.at_s, 2),
-                        "lasted_s": round(played.lasted_s, 2),
-                        "streams_hit": played.streams_hit,
-                    }
-                    for played in siege.played
-                ],
+                "faults": [played.as_json() for played in siege.played],
                 "ledger": siege.ledger.as_json(),
                 "recovery_s": max((round(p.recovery_s, 2) for p in siege.played), default=0.0),
             }

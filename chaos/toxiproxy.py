@@ -40,16 +40,21 @@ ANSWER_S: Final = 10.0
 CALLS: Final = ("get", "post", "delete")
 
 
+def installed() -> str:
+    """Where the program is. Raises MissingProgram."""
+    found = shutil.which(PROGRAM) or shutil.which(str(TOOLS / PROGRAM))
+    if found is None:
+        raise MissingProgram("Toxiproxy", INSTALL)
+    return found
+
+
 class ToxiproxyServer(Service):
     """One server for all the links of this process. Use as a context manager."""
 
     def __init__(self) -> None:
         """Raises MissingProgram."""
         self._external = os.environ.get("TOXIPROXY_URL", "")
-        found = shutil.which(PROGRAM) or shutil.which(str(TOOLS / PROGRAM))
-        if not self._external and found is None:
-            raise MissingProgram("Toxiproxy", INSTALL)
-        self._program = str(found)
+        self._program = "" if self._external else installed()
         super().__init__(Path(tempfile.mkdtemp(prefix="streamgauge-toxiproxy-")), None)
         self._links: list[Link] = []
         self._toxiproxy = Toxiproxy()

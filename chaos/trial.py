@@ -68,6 +68,16 @@ class Played:
     """From its mending until every job had emitted something new, or was over."""
     streams_hit: int = 0
 
+    def as_json(self) -> dict[str, object]:
+        """As it stands in `results.json`."""
+        return {
+            "kind": self.fault.kind,
+            "target": self.fault.target,
+            "at_s": round(self.at_s, 2),
+            "lasted_s": round(self.lasted_s, 2),
+            "streams_hit": self.streams_hit,
+        }
+
 
 @dataclass(slots=True)
 class Trial:

@@ -8,15 +8,15 @@ from typing import Any, Final
 
 import gevent
 
+from streamgauge.history import WORD_OF, View
 from streamgauge.history import Anomaly as Found
-from streamgauge.history import View
 
 from .crowd import Anomaly, Crowd, Watched
 from .following import Follower, TooLong
 from .grammar import Known
 from .histogram import bucket
 from .jobs import CANCEL_S, Job
-from .tally import CLEAN, WORD_OF, worst
+from .tally import CLEAN, worst
 from .wire import READ_BYTES, Cut, Exchange, NoConnection, WireError
 
 RETRY_S: Final = 0.2

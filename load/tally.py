@@ -12,8 +12,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from streamgauge.history import AnomalyKind
-
 from .histogram import Histogram
 
 PHASES: Final = ("start", "connect", "first_event", "event_age", "gap", "resume", "complete")
@@ -29,23 +27,6 @@ WORDS: Final = (
 )  # fmt: skip
 """What can be said of a stream."""
 CLEAN: Final = frozenset({"ok", "stopped"})
-WORD_OF: Final[Mapping[AnomalyKind, str]] = {
-    AnomalyKind.GAP: "lost",
-    AnomalyKind.GAP_INSIDE: "lost",
-    AnomalyKind.LOST_ACKNOWLEDGED: "lost",
-    AnomalyKind.PHANTOM: "lost",
-    AnomalyKind.DUPLICATE: "duplicate",
-    AnomalyKind.TWO_TERMINALS: "duplicate",
-    AnomalyKind.AFTER_TERMINAL: "duplicate",
-    AnomalyKind.REORDER: "reordered",
-    AnomalyKind.CURSOR_REGRESSION: "reordered",
-    AnomalyKind.LAG: "reordered",
-    AnomalyKind.PAYLOAD_DIVERGENCE: "diverged",
-    AnomalyKind.VIEW_DIVERGENCE: "diverged",
-    AnomalyKind.CROSS_JOB: "diverged",
-    AnomalyKind.UNSIGNALLED_GAP: "unsignalled_gap",
-    AnomalyKind.NEVER_TERMINATED: "never_terminated",
-}
 FAULTS_MAX: Final = 50
 """So many counter-examples a process keeps; all are counted."""
 

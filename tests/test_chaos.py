@@ -17,6 +17,7 @@ import httpx
 import pytest
 
 from chaos.cuts import POINTS, cut_there
+from chaos.deployment import Running
 from chaos.disk import DiskFailed, SmallDisk
 from chaos.experiments import POSTGRES, SQLITE, Experiment, drawn, possible, randomised
 from chaos.faults import MENDED_BY
@@ -24,8 +25,9 @@ from chaos.ledger import judge
 from chaos.measure import Calm, hit, resume_lag_s, resumed_s
 from chaos.outcome import FAIL, INCONCLUSIVE, PASS, judged
 from chaos.platforms import CHOSEN, powers
+from chaos.programme import Choice, Programme
 from chaos.readers import Connection, Reader, Texts
-from chaos.schedule import Fault
+from chaos.schedule import Fault, ScheduleError
 from chaos.services import MissingProgram, ServiceFailed
 from chaos.shrink import shrunk
 from chaos.toxics import NAMES, Toxic, toxics
@@ -146,6 +148,16 @@ def test_a_deployment_of_ones_own_is_broken_by_its_hooks_only() -> None:
     able = possible(1, Hooks(kill=("k",), restart=("r",), stop_store=("s",), start_store=("t",)), 2)
     assert {"kill", "rolling-restart", "store-stop"} <= {each.name for each in able}
     assert "pause" not in {each.name for each in able}
+
+
+def test_a_schedule_is_played_on_the_deployment_that_it_was_drawn_for(tmp_path: Path) -> None:
+    """If a run on one's own deployment was written down, then it comes back for one, only."""
+    own = Running("http://a", ["http://a"], 2.0, Hooks(kill=("k",), restart=("r",)), 2.0)
+    programme, path = Programme.chosen(Choice(7), own=own), tmp_path / "schedule.json"
+    programme.save(path)
+    assert Programme.chosen(Choice(8), path, own).experiments == programme.experiments
+    with pytest.raises(ScheduleError, match="give --base-url"):
+        Programme.chosen(Choice(7), path)
 
 
 # Cut.

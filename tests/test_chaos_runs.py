@@ -13,7 +13,7 @@ import pytest
 
 from chaos.ledger import WORDS
 from chaos.services import MissingProgram
-from chaos.toxiproxy import ToxiproxyServer
+from chaos.toxiproxy import installed
 from tests.needs import missing
 from tests.suite_process import ROOT
 
@@ -23,7 +23,7 @@ RUN_MAX_S = 120.0
 @pytest.fixture(autouse=True)
 def _toxiproxy() -> None:
     try:
-        ToxiproxyServer()
+        installed()
     except MissingProgram as error:
         missing(str(error))
 

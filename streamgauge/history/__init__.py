@@ -7,8 +7,10 @@ here, once, for all the suites. Pure: it opens nothing, waits for nothing and ra
 
 from .checker import check
 from .model import Anomaly, AnomalyKind, Entry, Gap, Key, Rules, View, canonical
+from .words import WORD_OF
 
 __all__ = [
+    "WORD_OF",
     "Anomaly",
     "AnomalyKind",
     "Entry",

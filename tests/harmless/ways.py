@@ -8,18 +8,16 @@ from __future__ import annotations
 
 import asyncio
 import os
-import shutil
-import socket
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from chaos.nginx import PLACES, NginxServer
 from tests.suite_process import listening
 
 from .wire import Wire, WireServer
@@ -90,23 +88,21 @@ def tls(folder: Path) -> Iterator[Place]:
 def http2(folder: Path) -> Iterator[Place]:
     """nginx ends TLS and speaks HTTP/2 with clients, as a platform's front end does."""
     key, certificate = _certificate(folder)
-    port = _free_port()
     with _reference(folder) as url:
-        settings = folder / "nginx.conf"
-        settings.write_text(
-            NGINX.format(
-                folder=folder,
-                port=port,
-                key=key,
-                certificate=certificate,
-                server=urlsplit(url).netloc,
-            )
-        )
-        with _program(["nginx", "-c", str(settings), "-e", "stderr"], port):
-            yield Place(f"https://localhost:{port}", {"SSL_CERT_FILE": str(certificate)})
+
+        def config(own: str, listen: str) -> str:
+            # Its own user may not read this folder.
+            for pem in (key, certificate):
+                (Path(own) / pem.name).write_bytes(pem.read_bytes())
+            return NGINX.format(folder=own, listen=listen, server=urlsplit(url).netloc)
+
+        with NginxServer(config) as server:
+            address = f"https://localhost:{server.port}"
+            yield Place(address, {"SSL_CERT_FILE": str(certificate)})
 
 
-NGINX = """\
+NGINX = (
+    """\
 daemon off;
 master_process off;
 pid {folder}/nginx.pid;
@@ -114,18 +110,16 @@ error_log stderr crit;
 events {{ worker_connections 4096; }}
 http {{
     access_log off;
-    client_body_temp_path {folder}/body;
-    proxy_temp_path {folder}/proxy;
-    fastcgi_temp_path {folder}/fastcgi;
-    uwsgi_temp_path {folder}/uwsgi;
-    scgi_temp_path {folder}/scgi;
+"""
+    + PLACES
+    + """\
     client_max_body_size 2m;
     large_client_header_buffers 8 64k;
     server_tokens off;
     server {{
-        listen 127.0.0.1:{port} ssl http2 backlog=4096;
-        ssl_certificate {certificate};
-        ssl_certificate_key {key};
+        listen {listen} ssl http2 backlog=4096;
+        ssl_certificate {folder}/cert.pem;
+        ssl_certificate_key {folder}/key.pem;
         location / {{
             proxy_pass http://{server};
             proxy_http_version 1.1;
@@ -138,6 +132,7 @@ http {{
     }}
 }}
 """
+)
 
 WAYS: Mapping[str, Way] = {
     "busy": busy,
@@ -182,33 +177,6 @@ def _wired(target: str, wire: Wire) -> Iterator[str]:
     finally:
         end.set()
         thread.join()
-
-
-@contextmanager
-def _program(command: list[str], port: int) -> Iterator[None]:
-    path = shutil.which(command[0], path=f"{os.environ['PATH']}:/usr/sbin")
-    assert path, f"{command[0]} is not installed: make deps-system"
-    process = subprocess.Popen([path, *command[1:]], stderr=subprocess.DEVNULL)
-    try:
-        until = time.monotonic() + STARTED_S
-        while not _listens(port):
-            assert time.monotonic() < until and process.poll() is None, f"{command[0]} is not up"
-            time.sleep(0.05)
-        yield
-    finally:
-        process.terminate()
-        process.wait()
-
-
-def _listens(port: int) -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def _certificate(folder: Path) -> tuple[Path, Path]:
