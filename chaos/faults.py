@@ -13,7 +13,7 @@ from __future__ import annotations
 import random
 import signal
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -123,15 +123,24 @@ def _handle_instance(topology: Topology, what: str, instance: Instance) -> None:
 
 
 def _pause(topology: Topology, instance: Instance) -> None:
-    """Between two transactions: one that stops within holds SQLite's lock for as long, and
-    that is another fault (the store's) than an instance that does not answer."""
-    for _ in range(PAUSE_TRIES):
+    if topology.plan.store == "sqlite":
+        pause_between_transactions(instance.pid, topology.database, instance.pause, instance.resume)
+    else:
         instance.pause()
-        if topology.plan.store != "sqlite" or not _writes(instance.pid, topology.database):
+
+
+def pause_between_transactions(
+    pid: int, database: Path, pause: Callable[[], None], resume: Callable[[], None]
+) -> None:
+    """One that stops within a transaction holds SQLite's lock for as long, and that is another
+    fault (the store's) than an instance that does not answer. Raises ServiceFailed."""
+    for _ in range(PAUSE_TRIES):
+        pause()
+        if not _writes(pid, database):
             return
-        instance.resume()
+        resume()
         time.sleep(random.uniform(0, BETWEEN_S))
-    raise ServiceFailed(f"each of {PAUSE_TRIES} pauses hit a transaction of {instance.number}")
+    raise ServiceFailed(f"each of {PAUSE_TRIES} pauses of process {pid} hit a transaction")
 
 
 def _writes(pid: int, database: Path) -> bool:

@@ -21,6 +21,7 @@ import pytest
 from hopping_reader import HoppingReader
 from server_process import RESUME, ServerProcess, running_server, wait_until
 
+from chaos.faults import pause_between_transactions
 from chaos.services import PostgresServer, RedisServer
 from reference_server.payloads import seal
 from reference_server.pipelines import Pipelines
@@ -106,6 +107,21 @@ class Script:
             for emission in step.emissions
         ]
         return [(draft.type, json.loads(draft.data)) for draft in drafts]
+
+
+def pause(server: ServerProcess, place: Place, folder: Path) -> None:
+    """Stop it where it stands; on SQLite not while it keeps all others from writing."""
+
+    def stop() -> None:
+        server.process.send_signal(signal.SIGSTOP)
+
+    def go_on() -> None:
+        server.process.send_signal(signal.SIGCONT)
+
+    if place.postgres is None:
+        pause_between_transactions(server.process.pid, folder / "jobs.db", stop, go_on)
+    else:
+        stop()
 
 
 def reached(server: ServerProcess, job_id: str, event_id: int) -> list[dict[str, Any]]:
@@ -215,7 +231,7 @@ def test_a_paused_instance_is_fenced(place: Place, tmp_path: Path) -> None:
         job = paused.start_job(pipeline=script.body())["job_id"]
         readers = [HoppingReader([paused.url, other.url], job, seed) for seed in range(2)]
         reached(other, job, 30)
-        paused.process.send_signal(signal.SIGSTOP)
+        pause(paused, place, tmp_path)
         head = len(other.events(job))
         reached(other, job, head + 20)
         paused.process.send_signal(signal.SIGCONT)
