@@ -73,7 +73,7 @@ async def watch(
         readers = {
             way: tuple(
                 Reader(
-                    http,
+                    served,
                     [address],
                     job,
                     f"{way} {n}.{k}",
@@ -90,7 +90,7 @@ async def watch(
             bound_s = max(size.script_s + size.ended_s for size in sizes)
             await asyncio.wait(tasks, timeout=bound_s)
         ended = time.monotonic()
-        whole = {job: await logs(http, [url], job, texts) for job in jobs}
+        whole = {job: await logs(served, [url], job, texts) for job in jobs}
     events = dict(zip(jobs, (size.events for size in sizes), strict=True))
     return {
         way: Seen(some, judge(some, whole, events), ended - began) for way, some in readers.items()

@@ -15,13 +15,16 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
 
-import httpx
-
+from streamgauge.framing import WireError
 from streamgauge.history import Entry, Gap, View
 from streamgauge.sse import Block, Parser
 
+from .deployment import Served
+from .stream import Silent, ask
+
 PAUSE_S: Final = 0.1
-CONNECT_S: Final = 3.0
+SILENCES: Final = 3
+"""After so many heartbeats' time without a byte a reader tries elsewhere."""
 TERMINAL: Final = "done"
 CONTROL: Final = frozenset({"connection", "heartbeat", "replay_gap"})
 
@@ -83,7 +86,7 @@ class Reader:
 
     def __init__(
         self,
-        http: httpx.AsyncClient,
+        served: Served,
         urls: Sequence[str],
         job: str,
         name: str,
@@ -98,7 +101,7 @@ class Reader:
         self.connections: list[Connection] = []
         self.ended = False
         self.newest = 0
-        self._http = http
+        self._served = served
         self._urls = urls
         self._chance = chance
         self._stay_s = stay_s
@@ -115,9 +118,9 @@ class Reader:
             self.connections.append(connection)
             try:
                 await self._visit(connection, detour.headers if detour else {})
-            except httpx.ReadTimeout:
+            except Silent:
                 connection.broken = "silent"
-            except httpx.HTTPError as error:
+            except WireError as error:
                 connection.broken = type(error).__name__
             finally:
                 connection.closed_at = time.monotonic()
@@ -126,22 +129,22 @@ class Reader:
 
     async def _visit(self, connection: Connection, extra: Mapping[str, str]) -> None:
         """One connection: until it ends, breaks, or it is time to hop."""
-        headers = {"Accept": "text/event-stream", **extra}
+        headers = {"Accept": "text/event-stream", **self._served.headers, **extra}
         if self._cursor:
             headers["Last-Event-ID"] = self._cursor
         stay_s = self._chance.uniform(0.5, 1.5) * self._stay_s
         leave = time.monotonic() + stay_s if stay_s else float("inf")
         url = f"{connection.url}/api/jobs/{self.job}/stream"
-        async with self._http.stream("GET", url, headers=headers) as answer:
-            if answer.status_code == 204:
+        async with ask(url, headers, SILENCES * self._served.heartbeat_s) as answer:
+            if answer.status == 204:
                 self.ended = True
                 return
-            if answer.status_code != 200:
-                connection.broken = str(answer.status_code)
+            if answer.status != 200:
+                connection.broken = str(answer.status)
                 return
             parser = Parser()
             try:
-                async for data in answer.aiter_raw():
+                while data := await answer.read():
                     at = time.monotonic()
                     for block in parser.feed(data, at):
                         self._take(connection, block)

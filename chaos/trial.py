@@ -20,12 +20,12 @@ import httpx
 from .deployment import Deployment, Served
 from .ledger import Ledger, judge
 from .measure import Calm, hit
-from .readers import CONNECT_S, Connection, Detour, Reader, Texts
+from .readers import SILENCES, Connection, Detour, Reader, Texts
 from .schedule import Fault
+from .stream import CONNECT_S
 
 LOOK_S: Final = 0.05
 READ_S: Final = 30.0
-SILENCES: Final = 3.0
 """After so many heartbeats that did not come a connection is given up."""
 STARTED_S: Final = 30.0
 """For a job to be taken by somebody who answers."""
@@ -129,7 +129,7 @@ class Trial:
                 self.jobs.append(await start(http, url, self.size))
             self.readers += [
                 Reader(
-                    http,
+                    self.deployment,
                     urls,
                     job,
                     f"reader {n}.{k}",
@@ -152,7 +152,7 @@ class Trial:
             self.lively = await self._live(http, urls, texts)
             urls = self.deployment.urls
             bound_s = min(READ_S, self.size.ended_s)
-            found = (logs(http, urls, job, texts, bound_s) for job in self.jobs)
+            found = (logs(self.deployment, urls, job, texts, bound_s) for job in self.jobs)
             whole = dict(zip(self.jobs, await asyncio.gather(*found), strict=True))
         self.ledger = judge(self.readers, whole, dict.fromkeys(self.jobs, self.size.events))
 
@@ -225,7 +225,8 @@ class Trial:
         with suppress(TimeoutError, httpx.HTTPError):
             async with asyncio.timeout(min(READ_S, self.size.ended_s)):
                 job = await start(http, urls[0], size)
-                reader = Reader(http, urls, job, "liveness", random.Random(0), 0.0, texts)
+                chance = random.Random(0)
+                reader = Reader(self.deployment, urls, job, "liveness", chance, 0.0, texts)
                 await reader.read()
                 return reader.newest == LIVE_EVENTS
         return False
@@ -233,7 +234,7 @@ class Trial:
 
 @asynccontextmanager
 async def client(served: Served) -> AsyncIterator[httpx.AsyncClient]:
-    """A client whose every request has a connection of its own, and gives up on silence."""
+    """A client that starts jobs; every request has a connection of its own."""
     limits = httpx.Limits(max_connections=None, max_keepalive_connections=0)
     timeout = httpx.Timeout(SILENCES * served.heartbeat_s, connect=CONNECT_S)
     async with httpx.AsyncClient(
@@ -282,10 +283,10 @@ async def start(http: httpx.AsyncClient, url: str, size: Size) -> str:
 
 
 async def logs(
-    http: httpx.AsyncClient, urls: Sequence[str], job: str, texts: Texts, bound_s: float = READ_S
+    served: Served, urls: Sequence[str], job: str, texts: Texts, bound_s: float = READ_S
 ) -> list[Connection]:
     """The job's whole log, as each instance shows it within the time."""
-    readers = [Reader(http, [url], job, "log", random.Random(0), 0.0, texts) for url in urls]
+    readers = [Reader(served, [url], job, "log", random.Random(0), 0.0, texts) for url in urls]
     async with reading(readers) as tasks:
         await asyncio.wait(tasks, timeout=bound_s)
     return [reader.connections[-1] for reader in readers if reader.ended]

@@ -19,6 +19,7 @@ from locust import LoadTestShape
 from locust.env import Environment
 from locust.runners import STATE_MISSING, MasterRunner, WorkerRunner
 
+from streamgauge.framing import WireError
 from streamgauge.profile import INSTANCE
 
 from .arrivals import Arrivals
@@ -30,7 +31,6 @@ from .settings import Settings, UsageError, address_of, settings_from
 from .shapes import Restarts, Shape
 from .table import Table
 from .target import Target
-from .wire import WireError
 
 TALLY: Final = "streamgauge_tally"
 END: Final = "streamgauge_end"

@@ -14,10 +14,11 @@ import orjson
 from gevent.lock import BoundedSemaphore
 from gevent.pool import Group
 
+from streamgauge.framing import WireError
+
 from .jobs import Job, Jobs, plans
 from .tally import ENTRIES, Tally
 from .target import Target
-from .wire import WireError
 
 WATCH_S: Final = 0.5
 LATE_S: Final = 1.0

@@ -6,9 +6,10 @@ import time
 
 import gevent
 
+from streamgauge.framing import Cut, WireError
+
 from .following import page_of
 from .streams import OPENED_LATE, Stream
-from .wire import Cut, WireError
 
 
 class Polled(Stream):

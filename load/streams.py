@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import gevent
 
+from streamgauge.framing import Cut, NoConnection, WireError
 from streamgauge.history import WORD_OF, View
 from streamgauge.history import Anomaly as Found
 
@@ -17,7 +18,7 @@ from .grammar import Known
 from .histogram import bucket
 from .jobs import CANCEL_S, Job
 from .tally import CLEAN, worst
-from .wire import READ_BYTES, Cut, Exchange, NoConnection, WireError
+from .wire import READ_BYTES, Exchange
 
 RETRY_S: Final = 0.2
 """Between two tries to connect."""

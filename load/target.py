@@ -12,6 +12,7 @@ from urllib.parse import urlencode
 import orjson
 
 from streamgauge.access import Access
+from streamgauge.framing import Cut, WireError
 from streamgauge.history import View
 from streamgauge.members import first_at
 from streamgauge.profile import Profile
@@ -19,7 +20,7 @@ from streamgauge.profile import Profile
 from .following import Follower, TooLong, Truth, log_view, page_of
 from .grammar import NO_JSON, Grammar, parsed
 from .jobs import Job, Plan
-from .wire import Address, Answer, Cut, Exchange, WireError, ask, quoted
+from .wire import Address, Answer, Exchange, ask, quoted
 
 LOOK_S: Final = 5.0
 """For so long the first look waits for a job's first event."""

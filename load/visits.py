@@ -10,12 +10,13 @@ from typing import Final
 
 import gevent
 
+from streamgauge.framing import NoConnection, WireError
+
 from .crowd import Crowd
 from .jobs import Job, Plan
 from .polling import Polled
 from .streams import Stream
 from .target import Refused
-from .wire import NoConnection, WireError
 
 REST_S: Final = 0.5
 """After a start that failed: a crowd that hammers a broken target only shows itself."""

@@ -11,7 +11,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import httpx
 import pytest
@@ -48,12 +48,12 @@ class Anywhere:
     """A deployment that nothing is asked of."""
 
     lease_s = 2.0
+    heartbeat_s = 1.0
+    headers: ClassVar[dict[str, str]] = {}
 
 
 def reader(*connections: Connection, ended: bool = True) -> Reader:
-    made = Reader(
-        httpx.AsyncClient(), ["http://one"], "job", "reader", random.Random(1), 0, Texts()
-    )
+    made = Reader(Anywhere(), ["http://one"], "job", "reader", random.Random(1), 0, Texts())
     made.connections, made.ended = list(connections), ended
     return made
 

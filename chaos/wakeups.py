@@ -1,4 +1,4 @@
-"""What a wake-up through Redis adds: `python -m load.bench.wakeups`.
+"""What a wake-up through Redis adds: `python -m chaos.wakeups`.
 
 Jobs run on the first of two instances that share PostgreSQL and Redis. The same events are read on
 that instance, where a wake-up is a function call, and on the other one, where it is a message
@@ -17,11 +17,11 @@ from typing import Final
 
 import httpx
 
-from chaos.measure import arrivals, percentile
-from chaos.readers import Reader, Texts
-from chaos.services import MissingProgram, ServiceFailed
-from chaos.topology import Plan, Topology
-from chaos.trial import Size, client, reading, start
+from .measure import arrivals, percentile
+from .readers import Reader, Texts
+from .services import MissingProgram, ServiceFailed
+from .topology import Plan, Topology
+from .trial import Size, client, reading, start
 
 SIZE: Final = Size(jobs=3, readers=5, events=400, interval_ms=25)
 
@@ -35,7 +35,7 @@ async def ages(topology: Topology) -> dict[str, list[float]]:
     async with client(topology) as http:
         jobs = [await start(http, own, SIZE) for _ in range(SIZE.jobs)]
         readers = [
-            Reader(http, [url], job, url, random.Random(0), 0.0, texts)
+            Reader(topology, [url], job, url, random.Random(0), 0.0, texts)
             for job in jobs
             for url in (own, other)
             for _ in range(SIZE.readers)
@@ -50,7 +50,7 @@ async def ages(topology: Topology) -> dict[str, list[float]]:
 
 def main() -> int:
     """Returns the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m load.bench.wakeups", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m chaos.wakeups", description=__doc__)
     parser.add_argument("--rounds", type=int, choices=range(1, 21), default=3, metavar="1..20")
     rounds = parser.parse_args().rounds
     try:
