@@ -39,6 +39,7 @@ CANCEL_LIMIT_MAX = 1024
 """A stated limit up to this is passed by streams that were opened and cancelled."""
 AT_ONCE = 40
 ANSWER_S = 6.0
+HEADS_S = 2.0
 NATURAL_END_S = 60.0
 
 
@@ -179,18 +180,21 @@ async def _slots(lab: Lab, job: Job) -> None:
         if limit is not None and (limit < SLOTS or limit <= SLOTS_STATED_MAX):
             count = max(limit, 1)
         streams = [_stream(lab, connection, job, f"slot {n}", 0) for n in range(count)]
-        answered = await _answered(streams, 2 * ANSWER_S)
-        lab.facts.update(slots=count, slots_answered=answered)
+        await _answered(streams, HEADS_S)
         surplus = []
         if limit == count:
             surplus = [_stream(lab, connection, job, f"surplus {n}", 0) for n in range(SURPLUS)]
-            await _answered(surplus, 1.5)
+            await _answered(surplus, HEADS_S)
             lab.facts["surplus"] = [_said(stream) for stream in surplus]
         for stream in streams:
             stream.info["open_at_once"] = stream.end is None
             stream.grant(FIRST_BYTES)
-        await _each(streams, lambda stream: stream.size > 0, ANSWER_S)
-        lab.facts["slots_fed"] = sum(stream.size > 0 for stream in streams)
+        await _each(streams, lambda stream: stream.size > 0, 2 * ANSWER_S)
+        lab.facts.update(
+            slots=count,
+            slots_answered=sum(stream.status == 200 for stream in streams),
+            slots_fed=sum(stream.size > 0 for stream in streams),
+        )
         _note(lab, connection)
         for stream in (*streams, *surplus):
             stream.reset()
@@ -218,7 +222,8 @@ async def _cancels(lab: Lab, finished: Job) -> None:
                 # Fewer at once may be had than were asked for; or the slots were never freed.
                 await asyncio.sleep(1.0)
                 again = _open(connection, finished, made)
-                if not await _answered([again], ANSWER_S):
+                await _answered([again], ANSWER_S)
+                if again.status != 200:
                     lab.follow(again)
                     lab.facts["cancel_stuck"] = [_said(again)]
                 again.reset()
@@ -234,10 +239,9 @@ def _open(connection: H2Connection, job: Job, number: int) -> H2Stream:
     return connection.request(job.stream, label=f"cancel {number}", headers=ACCEPT, info=info)
 
 
-async def _answered(streams: list[H2Stream], within_s: float) -> int:
-    """Wait for the heads of all; returns how many came."""
+async def _answered(streams: list[H2Stream], within_s: float) -> None:
+    """Wait for the heads of all. Proxies may keep some back until there is a window."""
     await _each(streams, lambda stream: stream.status is not None, within_s)
-    return sum(stream.status == 200 for stream in streams)
 
 
 async def _each(streams: list[H2Stream], seen: object, within_s: float) -> None:
