@@ -221,7 +221,7 @@ class PostgresStore:
         self, job_id: str, after: int, *, upto: int, limit: int, max_bytes: int
     ) -> list[Event]:
         rows = await self._fetch(_PAGE, job_id, after, upto, limit, max_bytes)
-        return [Event(*row) for row in rows]
+        return list(map(Event._make, rows))
 
     async def claim_waiting(self, owner: str, lease_s: float, limit: int) -> list[Claim]:
         rows = await self._fetch(_CLAIM, owner, lease_s, limit)
