@@ -9,7 +9,7 @@ from streamgauge.job import Job
 from streamgauge.lab import Lab
 from streamgauge.verdict import Unable
 
-from .reconnecting import TURNED_AWAY, retry_after_s
+from .reconnecting import PAUSE_S, TURNED_AWAY, retry_after_s
 from .shapes import script
 
 CLIENTS = 100
@@ -57,11 +57,14 @@ async def _come_back(lab: Lab, job: Job, number: int, cursor: str, within_s: flo
         live = lab.stream(
             job, f"back {number}/{attempt}", cursor=cursor or None, bound_s=left_s + 1.0
         )
-        await live.until(lambda each: _enough(lab, each), left_s)
+        served = await live.until(lambda each: _enough(lab, each), left_s)
         recording = await live.leave()
-        if recording.status not in TURNED_AWAY:
+        if recording.status in TURNED_AWAY:
+            await asyncio.sleep(retry_after_s(recording))
+        elif served or not recording.is_stream:
             return
-        await asyncio.sleep(retry_after_s(recording))
+        else:
+            await asyncio.sleep(PAUSE_S)  # recycled, or cut: a client comes again
 
 
 def _enough(lab: Lab, live: LiveExchange) -> bool:

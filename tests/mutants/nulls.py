@@ -135,7 +135,6 @@ NEAR_MISSES: list[Mutant] = [
             "REPLAY-06",
             "REPLAY-11",
             *(f"HB-0{n}" for n in (1, 2, 3, 4)),
-            "RETRY-05",
             "OPS-01",
         ),
         patch=_replay_only,
