@@ -142,6 +142,9 @@ WAYS: Mapping[str, Way] = {
     "http2": http2,
 }
 
+#: Those that keep every core busy by themselves.
+ALONE = frozenset({"busy"})
+
 
 @contextmanager
 def _reference(folder: Path, env: Mapping[str, str] | None = None) -> Iterator[str]:
