@@ -19,13 +19,13 @@ from streamgauge.verdict import Broken, Found, Unable
 from .clocks import clock_offset, require_calm, slack_s
 from .comparing import difference
 from .reading import Seen, has_gap, has_terminal, ids_of, stream_log, streams
+from .scenarios.stalled import SILENT_S
 
 UNSENT_MIN_BYTES = 6 * 1024 * 1024
 """More than the kernels take in by themselves (Linux: 4 MiB to send at most), and a large write."""
 BIG_BYTES = 1_000_000
 SLOW_SHARE = 0.6
 """A slow reader that was this much quicker than it should have been has proven nothing."""
-SILENT_S = 5.0
 ALONE_SHARE = 3.0
 """The lag beside a stalled reader has to be so many times that without one to be its doing."""
 
@@ -159,8 +159,9 @@ def test_stalled_readers_are_dealt_with(run: Run) -> Found:
         kept = has_terminal(stream_log(recording, run.profile), run.profile)
         if not kept and recording.end is End.TIMEOUT:
             last = max(recording.reads[-1].at if recording.reads else 0.0, _read_on_at(recording))
-            if recording.ended_at - last < SILENT_S:
-                continue  # slow, but it went on
+            stalled_s = _read_on_at(recording) - recording.info["stalled_at"]
+            if recording.ended_at - last < SILENT_S + stalled_s:
+                continue  # slow, or TCP itself was still pausing
             require_calm(run)
             raise Broken(
                 "a reader that had stalled was neither dropped nor caught up: when it read on, "

@@ -76,6 +76,11 @@ class StalledReader:
         """Octets of the body that were read so far."""
         return self._size
 
+    @property
+    def stalled_s(self) -> float:
+        """How long it has been standing still."""
+        return self._clock.now() - float(self.info["stalled_at"])
+
     async def open(self, within_s: float) -> bool:
         """Connect, ask, read the head and no more than came with it, then stand still.
 

@@ -32,6 +32,8 @@ BRIEF_S = 1.0
 HELD_MAX_S = 10.0
 """A stall that is longer than this belongs into a long run."""
 CATCH_UP_S = 12.0
+SILENT_S = 5.0
+"""A reader that reads on and is silent for longer has been forgotten."""
 NATURAL_WATCH_S = 60.0
 BIG_TEXT_BYTES = 1024 * 1024
 SHORT_LOGS = (6, 9)
@@ -67,7 +69,7 @@ async def _beside(lab: Lab) -> None:
         await alone.until(lab.ended, LASTS_S + ENDING_S - 1.0)
     await _until_over(lab, job, "beside", 3.0)
     async with lab.shared.heavy:
-        await reader.read_on(CATCH_UP_S)
+        await _read_on(reader)
         await _resume(lab, job, reader, "resumed stalled 0")
         if not lab.ended(beside):
             await lab.read(job, "beside replay", bulk=True, bound_s=15.0)
@@ -106,7 +108,7 @@ async def _unread(lab: Lab) -> None:
     lab.facts["held_s"] = held_s
     await lab.pause(held_s, "a stalled reader to be dropped, or to read on")
     async with lab.shared.heavy:
-        await first.read_on(CATCH_UP_S)
+        await _read_on(first)
     if not lab.facts["over while unread"]:
         lab.facts["over once read"] = await _until_over(lab, job, "unread again", ENDING_S)
     async with lab.shared.heavy:
@@ -128,6 +130,15 @@ async def stall(lab: Lab, job: Job, label: str) -> StalledReader:
     if not await reader.open(10.0):
         raise Unable(f"{label}: no stream was opened ({reader.status or reader.end})")
     return reader
+
+
+async def _read_on(reader: StalledReader) -> None:
+    """Read until all has come, or until not even TCP explains the silence.
+
+    What the stalled reader's kernel had no room for is sent again after pauses that double (RFC
+    6298 §5.5): after a stall nothing may come for as long as the stall lasted.
+    """
+    await reader.read_on(max(CATCH_UP_S, reader.stalled_s + SILENT_S + 1.0))
 
 
 async def _resume(lab: Lab, job: Job, reader: StalledReader, label: str) -> None:
@@ -185,7 +196,7 @@ async def _natural(lab: Lab) -> None:
     await first.until(lab.ended, max(1.0, min(NATURAL_WATCH_S, lab.left_s() - 40.0)))
     lab.facts.update(full=False, held_s=0.0)
     async with lab.shared.heavy:
-        await reader.read_on(CATCH_UP_S)
+        await _read_on(reader)
     await _resume(lab, job, reader, "resumed stalled 0")
 
 

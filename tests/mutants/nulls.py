@@ -104,6 +104,7 @@ def _no_cursors() -> None:
 
 
 PROXIES = tuple(f"PROXY-{n:02}" for n in range(1, 8))
+RETRIES = tuple(f"RETRY-{n:02}" for n in range(2, 6))
 
 NEAR_MISSES: list[Mutant] = [
     Mutant(
@@ -112,6 +113,7 @@ NEAR_MISSES: list[Mutant] = [
         follows=(
             *("RT-03", "RT-05", "RT-06", "RT-07", "HB-01", "HB-02", "HB-03", "HB-04"),
             *PROXIES,
+            *RETRIES,
         ),
         patch=_all_at_the_end,
         about="The log is right, but all of it is delivered when the job has ended.",
@@ -122,6 +124,7 @@ NEAR_MISSES: list[Mutant] = [
         follows=(
             *("RT-03", "RT-05", "RT-06", "RT-07", "HB-01", "HB-02", "HB-03", "HB-04"),
             *PROXIES,
+            *RETRIES,
         ),
         patch=_head_then_all,
         about="Streams open at once; all the rest of the log is delivered when the job has ended.",
