@@ -18,12 +18,13 @@ from dataclasses import dataclass, field
 from .client import Client
 from .clock import RunClock
 from .job import Given
-from .lab import Lab, Shared
+from .lab import Lab
 from .limits import CUT_SHORT, LEFT_OUT, Jobs, Limits, until_ready
 from .presence import until_gone
 from .profile import Capabilities, Profile
 from .recording import Bundle, End
 from .scenario import Means, Scenario
+from .shared import Shared
 from .timing import percentile
 from .verdict import Unable
 

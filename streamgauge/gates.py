@@ -12,8 +12,8 @@ from typing import Any
 
 from .client import LiveExchange
 from .job import Job
-from .lab import Shared
 from .members import at_path, first_at, parsed
+from .shared import Shared
 from .sse import Block
 
 GATES_MAX = 50

@@ -12,10 +12,11 @@ import pytest
 from streamgauge import hooks
 from streamgauge.client import Client
 from streamgauge.clock import RunClock
-from streamgauge.lab import Lab, Shared
+from streamgauge.lab import Lab
 from streamgauge.profile import Hooks, Profile
 from streamgauge.profile_file import ProfileError, load_profile
 from streamgauge.reproduce import meanwhile
+from streamgauge.shared import Shared
 from streamgauge.verdict import Unable
 
 NOBODY = "http://127.0.0.1:9"

@@ -13,10 +13,11 @@ from dataclasses import dataclass
 
 from ..client import ANSWER_S, Client
 from ..clock import RunClock
-from ..lab import Lab, Shared
+from ..lab import Lab
 from ..profile import Profile
 from ..raw import idle_until_closed
 from ..recording import Recording
+from ..shared import Shared
 from .buffering import Buffering, Kind, find_buffering
 from .cuts import Cuts, Life, find_cuts, life_of
 from .flow import Flow, clock_bounds, flow_of
