@@ -19,6 +19,8 @@ from .reading import as_json, control, events_of, stream_log
 
 INSTRUMENT_LATE_S = 0.4
 """When the suite's own loop was this late (99th percentile), it cannot judge a second."""
+STARVED_MAX = 0.75
+"""Beside one busy process on each core the suite waits for about half of its time."""
 LIVE = ("live", "gaps", "quiet")
 CLOCKED = ("probe", *LIVE, "endings", "starts", "stalled")
 """The scenarios whose exchanges bound the clock offset; hundreds more would add nothing."""
@@ -81,7 +83,12 @@ def _openings(recording: Recording, profile: Profile) -> Iterator[tuple[float, f
 
 
 def require_calm(run: Run) -> None:
-    """Stop where the instrument itself was too late to judge."""
+    """Stop where the instrument itself was too late to judge, or got hardly any time to run."""
+    if run.evidence.starved > STARVED_MAX:
+        raise Unable(
+            f"this machine was too busy to measure: for {run.evidence.starved:.0%} of its time the "
+            "suite itself waited for a core"
+        )
     if run.evidence.loop_lag_s > INSTRUMENT_LATE_S:
         raise Unable(
             f"this machine was too busy to measure: the suite itself was "

@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from .client import Client
-from .clock import RunClock
+from .clock import RunClock, starved
 from .job import Given
 from .lab import Lab
 from .limits import CUT_SHORT, LEFT_OUT, Jobs, Limits, until_ready
@@ -90,6 +90,8 @@ class Evidence:
     """The instrument's own lateness, 99th percentile."""
     loop_lag_max_s: float = 0.0
     """The same, the worst."""
+    starved: float = 0.0
+    """The share of its time that the instrument had work and waited for a core, 0 to 1."""
     wall_at_zero: float = 0.0
     left_out: str = ""
     """Why scenarios that start jobs, or read a job again, were not played."""
@@ -104,9 +106,10 @@ class Evidence:
         return bool(self.left_out) and not self.by_profile
 
     def note_lags(self, lags: Sequence[float]) -> None:
-        """Sum up how late the instrument's own loop was."""
+        """Sum up how late the instrument's own loop was, and whether it got its share of cores."""
         self.loop_lag_s = percentile(lags, 0.99)
         self.loop_lag_max_s = max(lags, default=0.0)
+        self.starved = starved()
 
 
 async def collect(

@@ -370,6 +370,7 @@ def _environment(run: Run) -> dict[str, str]:
         "streamgauge": _version("streamgauge"),
         "python": platform.python_version(),
         "instrument lateness (p99)": f"{run.evidence.loop_lag_s * 1000:.0f} ms",
+        "instrument waited for a core": f"{run.evidence.starved:.0%}",
     }
 
 
