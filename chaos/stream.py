@@ -71,7 +71,8 @@ async def ask(url: str, headers: Mapping[str, str], silence_s: float) -> AsyncIt
         raise NoConnection(f"no connection: {said(error)}") from error
     try:
         target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-        writer.write(request_bytes(parts.netloc, "GET", target, headers.items()))
+        authority = parts.netloc.rpartition("@")[2]
+        writer.write(request_bytes(authority, "GET", target, headers.items()))
         raw = b""
         while (taken := take_head(raw)) is None:
             data = await _next(reader, silence_s)
