@@ -19,7 +19,7 @@ from .reading import as_json, control, events_of, stream_log
 
 INSTRUMENT_LATE_S = 0.4
 """When the suite's own loop was this late (99th percentile), it cannot judge a second."""
-STARVED_MAX = 0.75
+STARVED_MAX = 0.85
 """Beside one busy process on each core the suite waits for about half of its time."""
 LIVE = ("live", "gaps", "quiet")
 CLOCKED = ("probe", *LIVE, "endings", "starts", "stalled")

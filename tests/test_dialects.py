@@ -10,19 +10,22 @@ import json
 import urllib.request
 from collections.abc import Iterator
 from contextlib import ExitStack
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
 
 import pytest
 
-from tests.suite_process import Outcome, SuiteProcess, listening
+from tests.suite_process import Outcome, SuiteProcess, in_background, listening
 
 SCALED = {"quiz": 'extends = "quiz"\n[declared]\nheartbeat_s = 2.0\n'}
 """The server's heartbeats are quicker here than a deployment's: declared alike."""
 PASSES_MIN = {"resume-agent": 34, "quiz": 20, "article-summarizer": 34, "sse": 20}
 TOO_SMALL = {"RT-07", "ISO-01", "BP-01", "BP-03", "BP-04", "BP-05", "PROXY-06"}
 """What these jobs cannot show: they have few events, small ones, and no text of the request's."""
+AT_ONCE = 3
+"""Most of a run is waiting; but more of them would keep each other from a core."""
 TOO_BUSY = {"RT-02"}
 """Several runs at once may leave too little of this machine to time events."""
 
@@ -109,12 +112,12 @@ def test_strangers_are_judged_by_what_they_promise(
 def strangers(
     tmp_path_factory: pytest.TempPathFactory, judged: dict[str, Outcome]
 ) -> Iterator[dict[str, Outcome]]:
-    """A run on each foreign target, side by side: `judged` is over by then."""
+    """A run on each foreign target, a few at a time: `judged` is over by then."""
     folder = tmp_path_factory.mktemp("strangers")
     kinds = {"article": "article-summarizer", "quiz": "quiz", "sessions": "resume-agent"}
     kinds["feed"] = "sse"
     with ExitStack() as stack:
-        runs = {}
+        calls = {}
         for name in (
             *("article", "article-buffered", "article-untimed-buffered"),
             *("quiz", "quiz-renamed", "quiz-twice", "quiz-cut", "sessions"),
@@ -122,9 +125,17 @@ def strangers(
         ):
             url, _ = stack.enter_context(listening("tests.foreign_targets", name))
             profile = kinds[name.partition("-")[0]]
-            runs[name] = SuiteProcess(url, folder / name, profile=profile)
-            stack.callback(runs[name].kill)
-        yield {name: run.finish() for name, run in runs.items()}
+            calls[name] = partial(_judge, url, folder / name, profile)
+        runs = stack.enter_context(in_background(calls, AT_ONCE))
+        yield {name: run.result() for name, run in runs.items()}
+
+
+def _judge(url: str, folder: Path, profile: str) -> Outcome:
+    run = SuiteProcess(url, folder, profile=profile)
+    try:
+        return run.finish()
+    finally:
+        run.kill()
 
 
 def test_a_read_only_run_sends_nothing_but_reads(tmp_path: Path) -> None:
